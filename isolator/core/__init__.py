@@ -1,0 +1,1 @@
+"""Pure decisions on values: no sockets, no clock, no files."""

@@ -1,0 +1,1 @@
+"""Frozen values and codes that everything else speaks in."""

@@ -1,0 +1,86 @@
+"""What an isolated host may still do, before it becomes rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from allowlists.model import Entry
+from isolator.model.flow import Address, Network, Transport
+from isolator.model.order import IsolationScope
+
+
+class Direction(Enum):
+    """Who opens the connection, seen from the host."""
+
+    OUT = "out"
+    IN = "in"
+
+
+@dataclass(frozen=True, slots=True)
+class ControlEndpoint:
+    """Where the controller is; `host` is a name to be learned, or `address` is given outright."""
+
+    port: int
+    host: str | None = None
+    address: Address | None = None
+
+    def __str__(self) -> str:
+        return f"{self.host or self.address}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """An opening of the organisation's own, in force for selective isolation only.
+
+    `remote` is a network, or `pattern` a name or wildcard; `port` None means every port.
+    `uid` limits an outgoing exclusion to processes of that user (never the only condition).
+    """
+
+    name: str
+    direction: Direction
+    transport: Transport
+    port: int | None = None
+    remote: Network | None = None
+    pattern: str | None = None
+    uid: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AllowedNetwork:
+    """A published static range: reached without a name."""
+
+    network: Network
+    transport: Transport
+    port: int
+    entry: str
+
+
+@dataclass(frozen=True, slots=True)
+class LearnLimits:
+    """How long a learned address stays usable, and which private answers are believed."""
+
+    ttl_floor_s: float = 60.0
+    ttl_ceiling_s: float = 86_400.0
+    private_answers: tuple[Network, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DhcpServer:
+    """A DHCP server whose lease the host holds (RFC 2131, RFC 8415)."""
+
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Everything an isolated host may do; the input of the compiler and of the gate."""
+
+    scope: IsolationScope
+    entries: tuple[Entry, ...]
+    networks: tuple[AllowedNetwork, ...] = ()
+    resolvers: tuple[Address, ...] = ()
+    control: tuple[ControlEndpoint, ...] = ()
+    exclusions: tuple[Exclusion, ...] = ()
+    dhcp_servers: tuple[DhcpServer, ...] = ()
+    limits: LearnLimits = field(default_factory=LearnLimits)

@@ -1,0 +1,374 @@
+"""The kernel's rules as values: what the compiler makes, `trace` walks, `render` writes and `drift` compares.
+
+The vocabulary is small on purpose: every match here can be rendered, listed back and traced,
+and nothing else can be said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from isolator.model.flow import Address, Destination, Hook, Network, Transport
+from isolator.model.verdict import Reason, Verdict
+
+TABLE = "isolator"
+"""Name of our one table, family inet. No other table is ever written."""
+
+APPROVED_BIT = 0x0010_0000
+"""Packet mark bit the gate sets on DNS packets it approved; cleared on arrival.
+
+Neighbours that use marks: kube-proxy 0x4000/0x8000, Tailscale 0x40000/0x80000, Calico 0xffff0000 by
+default. We touch only this bit, only on port 53 packets, and give it back cleared.
+"""
+
+
+class SetKind(Enum):
+    """Key of a set; the value is its nft type."""
+
+    DESTINATION4 = "ipv4_addr . inet_proto . inet_service"
+    DESTINATION6 = "ipv6_addr . inet_proto . inet_service"
+    ADDRESS4 = "ipv4_addr"
+    ADDRESS6 = "ipv6_addr"
+    EMBEDDED4 = "typeof @th,192,32"
+    EMBEDDED6 = "typeof @th,256,128"
+
+    @property
+    def version(self) -> int:
+        """IP version of the addresses in it."""
+        return 6 if self.name.endswith("6") else 4
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkKey:
+    """A range of addresses at one port: the element of an interval set."""
+
+    network: Network
+    transport: Transport
+    port: int
+
+
+ElementKey = Destination | NetworkKey | Address
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One set element; `timeout_s` None means it stays until deleted."""
+
+    key: ElementKey
+    timeout_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AddressSet:
+    """A named set. `timed`: elements may expire. `interval`: elements may be networks."""
+
+    name: str
+    kind: SetKind
+    timed: bool = False
+    interval: bool = False
+
+
+class Side(Enum):
+    """Which end of the packet a match looks at."""
+
+    SOURCE = "s"
+    DESTINATION = "d"
+
+
+@dataclass(frozen=True, slots=True)
+class Loopback:
+    """The packet uses the loopback interface (by index, so that renaming another to `lo` does not help)."""
+
+    hook: Hook
+
+
+@dataclass(frozen=True, slots=True)
+class EndInSet:
+    """(address, transport, port) of one end is an element of a destination set."""
+
+    side: Side
+    set_name: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddressInSet:
+    """Address of one end is an element of an address set."""
+
+    side: Side
+    set_name: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddressIn:
+    """Address of one end lies in a network written into the rule."""
+
+    side: Side
+    network: Network
+
+
+@dataclass(frozen=True, slots=True)
+class PortIs:
+    """Transport and port of one end."""
+
+    transport: Transport
+    side: Side
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransportIs:
+    """Transport protocol, any port."""
+
+    transport: Transport
+
+
+@dataclass(frozen=True, slots=True)
+class NotConnecting:
+    """A TCP segment other than a bare SYN: it cannot open a connection (RFC 9293, section 3.5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """The gate's mark is on the packet."""
+
+
+@dataclass(frozen=True, slots=True)
+class IcmpIs:
+    """ICMP (version 4) or ICMPv6 (6) type, and code when given."""
+
+    version: int
+    types: tuple[int, ...]
+    code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedInSet:
+    """Destination inside an ICMP error is an element of an embedded-address set."""
+
+    set_name: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class HopLimitIs:
+    """IPv6 hop limit; 255 proves that a neighbour sent it (RFC 4861, section 7.1)."""
+
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class LengthAtMost:
+    """IP length in bytes, so that a control message cannot carry data."""
+
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class UidIs:
+    """Owner of the local socket; narrows a rule, never opens one by itself."""
+
+    uid: int
+
+
+Match = (
+    Loopback
+    | EndInSet
+    | AddressInSet
+    | AddressIn
+    | PortIs
+    | TransportIs
+    | NotConnecting
+    | Approved
+    | IcmpIs
+    | EmbeddedInSet
+    | HopLimitIs
+    | LengthAtMost
+    | UidIs
+)
+
+
+class Action(Enum):
+    """What a rule does besides counting."""
+
+    ACCEPT = "accept"
+    DROP = "drop"
+    RESET = "reject with tcp reset"
+    UNREACHABLE = "reject with icmpx admin-prohibited"
+    CLEAR_MARK = "clear mark"
+    JUMP_QUEUE = "jump dns_queue"
+    QUEUE = "queue"
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The verdict that ends the walk, or None for an action that goes on."""
+        return _VERDICTS.get(self)
+
+
+_VERDICTS = {
+    Action.ACCEPT: Verdict.ACCEPT,
+    Action.DROP: Verdict.DROP,
+    Action.RESET: Verdict.REJECT,
+    Action.UNREACHABLE: Verdict.REJECT,
+    Action.QUEUE: Verdict.QUEUE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """All matches hold -> count `reason` when given, then act."""
+
+    matches: tuple[Match, ...]
+    action: Action
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A chain; with a hook it is a base chain with policy drop."""
+
+    name: str
+    rules: tuple[Rule, ...]
+    hook: Hook | None = None
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ruleset:
+    """Everything our table holds while isolated, apart from what is learned later."""
+
+    sets: tuple[AddressSet, ...]
+    chains: tuple[Chain, ...]
+    contents: Mapping[str, tuple[Element, ...]] = field(default_factory=dict)
+    queue_number: int = 0
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Each reason that some rule counts, once, in order of first use."""
+        seen = dict.fromkeys(rule.reason for chain in self.chains for rule in chain.rules if rule.reason)
+        return tuple(seen)
+
+    def chain(self, name: str) -> Chain:
+        """The chain of that name; KeyError when there is none."""
+        for chain in self.chains:
+            if chain.name == name:
+                return chain
+        raise KeyError(name)
+
+
+# A transaction is a list of these; it commits whole or not at all.
+
+
+@dataclass(frozen=True, slots=True)
+class AddTable:
+    """Make the table; no error when it is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteTable:
+    """Remove the table and all in it; an error when it is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddSet:
+    """Make a set; no error when an equal one is there."""
+
+    spec: AddressSet
+
+
+@dataclass(frozen=True, slots=True)
+class AddCounter:
+    """Make a named counter; an existing one keeps its numbers."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class AddChain:
+    """Make a chain, without rules. `accepting` gives a base chain the policy accept instead of drop."""
+
+    chain: Chain
+    accepting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FlushChain:
+    """Remove a chain's rules."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddRule:
+    """Append a rule."""
+
+    chain: str
+    rule: Rule
+    queue_number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptFirst:
+    """Insert an unconditional accept ahead of a chain's rules."""
+
+    chain: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddElements:
+    """Add elements. A timed element that is there keeps the kernel's rule for it (see the backend)."""
+
+    spec: AddressSet
+    elements: tuple[Element, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteElements:
+    """Delete elements; an error when one is not there."""
+
+    spec: AddressSet
+    elements: tuple[Element, ...]
+
+
+Operation = (
+    AddTable
+    | DeleteTable
+    | AddSet
+    | AddCounter
+    | AddChain
+    | FlushChain
+    | AddRule
+    | AcceptFirst
+    | AddElements
+    | DeleteElements
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """Operations that take effect together; `purpose` is for logs and errors."""
+
+    purpose: str
+    operations: tuple[Operation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedChain:
+    """A chain as listed back. `rules` are canonical JSON texts without handles."""
+
+    hook: str | None
+    priority: int | None
+    policy: str | None
+    rules: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedTable:
+    """Our table as the kernel lists it: structure only, elements are read apart."""
+
+    chains: Mapping[str, ObservedChain]
+    sets: Mapping[str, str]
+    counters: Mapping[str, int] = field(default_factory=dict, compare=False)

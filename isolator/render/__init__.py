@@ -1,0 +1,1 @@
+"""Values to the text a filter backend reads."""

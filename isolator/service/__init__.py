@@ -1,0 +1,1 @@
+"""The agent's moving parts; they speak to ports only."""
