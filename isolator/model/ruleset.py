@@ -127,6 +127,13 @@ class TransportIs:
 
 
 @dataclass(frozen=True, slots=True)
+class VersionIs:
+    """IP version of the packet."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class NotConnecting:
     """A TCP segment other than a bare SYN: it cannot open a connection (RFC 9293, section 3.5)."""
 
@@ -181,6 +188,7 @@ Match = (
     | AddressIn
     | PortIs
     | TransportIs
+    | VersionIs
     | NotConnecting
     | Approved
     | IcmpIs
@@ -199,7 +207,6 @@ class Action(Enum):
     RESET = "reject with tcp reset"
     UNREACHABLE = "reject with icmpx admin-prohibited"
     CLEAR_MARK = "clear mark"
-    JUMP_QUEUE = "jump dns_queue"
     QUEUE = "queue"
 
     @property
@@ -218,11 +225,18 @@ _VERDICTS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Jump:
+    """Walk another (regular) chain, then go on with the next rule."""
+
+    chain: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """All matches hold -> count `reason` when given, then act."""
 
     matches: tuple[Match, ...]
-    action: Action
+    action: Action | Jump
     reason: Reason | None = None
 
 

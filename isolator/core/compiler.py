@@ -1,0 +1,249 @@
+"""Policy to ruleset: which doors stay open, as rules and sets.
+
+Rules never grow with the list: names become elements of sets as DNS answers are judged, networks
+become elements of interval sets. The hot path of an allowed packet is one set look-up.
+The rules are stateless on purpose. A `ct` expression would switch connection tracking on for the
+whole network namespace, which costs every packet and would let "established" stand in for
+"allowed"; the destination is checked on every packet instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from isolator.core.exclusion_rules import inbound_rules, outbound_rules
+from isolator.model.flow import Address, Destination, Hook, Transport
+from isolator.model.policy import Policy
+from isolator.model.ruleset import (
+    Action,
+    AddressIn,
+    AddressInSet,
+    AddressSet,
+    Approved,
+    Chain,
+    Element,
+    EmbeddedInSet,
+    EndInSet,
+    HopLimitIs,
+    IcmpIs,
+    Jump,
+    LengthAtMost,
+    Loopback,
+    Match,
+    NetworkKey,
+    NotConnecting,
+    PortIs,
+    Rule,
+    Ruleset,
+    SetKind,
+    Side,
+    TransportIs,
+)
+from isolator.model.verdict import Reason
+from isolator.model.well_known import DHCP6_SERVERS, LINK_LOCAL
+
+GATE_PRIORITY = -145
+"""Before the filter chains and after mangle (-150): the gate sees what the application asked for."""
+
+FILTER_PRIORITY = -95
+"""After destination NAT (-100), so the true destination is judged; before everybody's filter (0)."""
+
+LEARNED = {4: "learned4", 6: "learned6"}
+"""Destinations that may be connected to: elements live as long as the DNS answer said."""
+
+SEEN = {4: "seen4", 6: "seen6"}
+"""Destinations that were learned in this isolation: their open flows outlive the answer's TTL."""
+
+EMBEDDED = {4: "embedded4", 6: "embedded6"}
+"""Addresses whose path-MTU errors are believed."""
+
+NETWORKS = {4: "networks4", 6: "networks6"}
+CONTROL = {4: "control4", 6: "control6"}
+RESOLVERS = {4: "resolvers4", 6: "resolvers6"}
+DHCP = {4: "dhcp4", 6: "dhcp6"}
+QUEUE_CHAIN = "dns_queue"
+
+_VERSIONS = (4, 6)
+_ND_LENGTH = 80
+"""An IPv6 header, a solicitation, a link-layer address and a nonce option (RFC 4861, RFC 7527)."""
+_RA_LENGTH = 576
+
+
+def destination_kind(version: int) -> SetKind:
+    """Kind of a destination set of that IP version."""
+    return SetKind.DESTINATION4 if version == 4 else SetKind.DESTINATION6
+
+
+def _address_kind(version: int) -> SetKind:
+    return SetKind.ADDRESS4 if version == 4 else SetKind.ADDRESS6
+
+
+def _sets() -> tuple[AddressSet, ...]:
+    made: list[AddressSet] = []
+    for version in _VERSIONS:
+        ends = destination_kind(version)
+        embedded = SetKind.EMBEDDED4 if version == 4 else SetKind.EMBEDDED6
+        made += [
+            AddressSet(LEARNED[version], ends, timed=True),
+            AddressSet(SEEN[version], ends, timed=True),
+            AddressSet(EMBEDDED[version], embedded, timed=True),
+            AddressSet(NETWORKS[version], ends, interval=True),
+            AddressSet(CONTROL[version], ends),
+            AddressSet(RESOLVERS[version], _address_kind(version)),
+            AddressSet(DHCP[version], _address_kind(version)),
+        ]
+    return tuple(made)
+
+
+SETS = {spec.name: spec for spec in _sets()}
+"""Every set of our table by name."""
+
+
+def compile_policy(policy: Policy, queue_number: int) -> Ruleset:
+    """The ruleset that keeps the policy; the same policy always gives the same ruleset."""
+    return Ruleset(
+        sets=tuple(SETS.values()),
+        chains=(
+            Chain(QUEUE_CHAIN, (Rule((), Action.QUEUE),)),
+            _dns_chain("dns_out", Hook.OUTPUT, Side.DESTINATION),
+            _dns_chain("dns_in", Hook.INPUT, Side.SOURCE),
+            _gate_chain("gate_output", Hook.OUTPUT, Side.DESTINATION, "dns_out"),
+            _gate_chain("gate_input", Hook.INPUT, Side.SOURCE, "dns_in"),
+            Chain("filter_output", _output_rules(policy), Hook.OUTPUT, FILTER_PRIORITY),
+            Chain("filter_input", _input_rules(policy), Hook.INPUT, FILTER_PRIORITY),
+            Chain(
+                "filter_forward",
+                (Rule((), Action.DROP, Reason.FORWARDED),),
+                Hook.FORWARD,
+                FILTER_PRIORITY,
+            ),
+        ),
+        contents=_contents(policy),
+        queue_number=queue_number,
+    )
+
+
+def _dns_chain(name: str, hook: Hook, side: Side) -> Chain:
+    """Port 53 traffic on its way to the gate; a mark that a packet brought along is removed first."""
+    queue = [Rule((AddressInSet(side, RESOLVERS[v], v),), Jump(QUEUE_CHAIN)) for v in _VERSIONS]
+    return Chain(name, (Rule((Loopback(hook),), Action.ACCEPT), Rule((), Action.CLEAR_MARK), *queue))
+
+
+def _gate_chain(name: str, hook: Hook, side: Side, target: str) -> Chain:
+    """Everything but port 53 passes on to the filter chains after one comparison."""
+    rules = (
+        Rule((PortIs(Transport.UDP, side, 53),), Jump(target)),
+        Rule((), Action.ACCEPT),
+    )
+    return Chain(name, rules, hook, GATE_PRIORITY)
+
+
+def _output_rules(policy: Policy) -> tuple[Rule, ...]:
+    to = Side.DESTINATION
+    rules = [Rule((EndInSet(to, LEARNED[v], v),), Action.ACCEPT, Reason.LEARNED_ADDRESS) for v in _VERSIONS]
+    rules.append(Rule((Loopback(Hook.OUTPUT),), Action.ACCEPT, Reason.LOOPBACK))
+    for version in _VERSIONS:
+        seen = EndInSet(to, SEEN[version], version)
+        rules += [
+            Rule((seen, NotConnecting()), Action.ACCEPT, Reason.ESTABLISHED_FLOW),
+            Rule((EndInSet(to, CONTROL[version], version),), Action.ACCEPT, Reason.CONTROL_CHANNEL),
+            Rule((EndInSet(to, NETWORKS[version], version),), Action.ACCEPT, Reason.LISTED_NETWORK),
+        ]
+    rules += _dns_rules(Hook.OUTPUT)
+    rules += _dhcp_rules(Hook.OUTPUT)
+    rules += _neighbour_rules(Hook.OUTPUT)
+    rules += outbound_rules(policy.exclusions, Hook.OUTPUT)
+    rules += inbound_rules(policy.exclusions, Hook.OUTPUT)
+    rules += [
+        Rule((PortIs(Transport.UDP, to, 53),), Action.UNREACHABLE, Reason.RESOLVER_NOT_APPROVED),
+        Rule((TransportIs(Transport.TCP),), Action.RESET, Reason.NOT_LISTED),
+        Rule((), Action.UNREACHABLE, Reason.NOT_LISTED),
+    ]
+    return tuple(rules)
+
+
+def _input_rules(policy: Policy) -> tuple[Rule, ...]:
+    rules = [Rule((Loopback(Hook.INPUT),), Action.ACCEPT, Reason.LOOPBACK)]
+    for version in _VERSIONS:
+        rules += _answers(EndInSet(Side.SOURCE, SEEN[version], version), Reason.ESTABLISHED_FLOW)
+        rules += _answers(EndInSet(Side.SOURCE, CONTROL[version], version), Reason.CONTROL_CHANNEL)
+        rules += _answers(EndInSet(Side.SOURCE, NETWORKS[version], version), Reason.LISTED_NETWORK)
+    rules += _dns_rules(Hook.INPUT)
+    rules += _dhcp_rules(Hook.INPUT)
+    rules += _neighbour_rules(Hook.INPUT)
+    too_big = {4: IcmpIs(4, (3,), 4), 6: IcmpIs(6, (2,))}
+    rules += [
+        Rule((too_big[v], EmbeddedInSet(EMBEDDED[v], v)), Action.ACCEPT, Reason.PATH_MTU) for v in _VERSIONS
+    ]
+    rules += outbound_rules(policy.exclusions, Hook.INPUT)
+    rules += inbound_rules(policy.exclusions, Hook.INPUT)
+    rules.append(Rule((), Action.DROP, Reason.INBOUND_NOT_LISTED))
+    return tuple(rules)
+
+
+def _answers(source: EndInSet, reason: Reason) -> Iterable[Rule]:
+    """What an allowed destination sends back; nothing that would open a TCP connection to us."""
+    yield Rule((source, NotConnecting()), Action.ACCEPT, reason)
+    yield Rule((source, TransportIs(Transport.UDP)), Action.ACCEPT, reason)
+
+
+def _dns_rules(hook: Hook) -> Iterable[Rule]:
+    """DNS with a configured resolver needs the gate's approval; without it the asker is told."""
+    side = Side.DESTINATION if hook is Hook.OUTPUT else Side.SOURCE
+    refused = Action.UNREACHABLE if hook is Hook.OUTPUT else Action.DROP
+    for version in _VERSIONS:
+        resolver = (PortIs(Transport.UDP, side, 53), AddressInSet(side, RESOLVERS[version], version))
+        yield Rule((*resolver, Approved()), Action.ACCEPT, Reason.DNS_APPROVED)
+        yield Rule(resolver, refused, Reason.DNS_UNJUDGED)
+
+
+def _dhcp_rules(hook: Hook) -> Iterable[Rule]:
+    """Renewal with servers whose lease is held (RFC 2131 section 4.4.5, RFC 8415 section 18.2.4)."""
+    for version, client, server in ((4, 68, 67), (6, 546, 547)):
+        if hook is Hook.OUTPUT:
+            ports: tuple[Match, ...] = (
+                PortIs(Transport.UDP, Side.SOURCE, client),
+                PortIs(Transport.UDP, Side.DESTINATION, server),
+            )
+            known: Match = AddressInSet(Side.DESTINATION, DHCP[version], version)
+        else:
+            ports = (
+                PortIs(Transport.UDP, Side.SOURCE, server),
+                PortIs(Transport.UDP, Side.DESTINATION, client),
+            )
+            known = AddressInSet(Side.SOURCE, DHCP[version], version)
+        yield Rule((*ports, known), Action.ACCEPT, Reason.DHCP_RENEWAL)
+
+
+def _neighbour_rules(hook: Hook) -> Iterable[Rule]:
+    """Neighbour discovery, small and from the same link only; routers may announce themselves to us."""
+    small = (HopLimitIs(255), LengthAtMost(_ND_LENGTH))
+    yield Rule((IcmpIs(6, (135, 136)), *small), Action.ACCEPT, Reason.NEIGHBOUR_DISCOVERY)
+    if hook is Hook.OUTPUT:
+        yield Rule((IcmpIs(6, (133,)), *small), Action.ACCEPT, Reason.NEIGHBOUR_DISCOVERY)
+    else:
+        router = (AddressIn(Side.SOURCE, LINK_LOCAL), HopLimitIs(255), LengthAtMost(_RA_LENGTH))
+        yield Rule((IcmpIs(6, (134,)), *router), Action.ACCEPT, Reason.NEIGHBOUR_DISCOVERY)
+
+
+def _contents(policy: Policy) -> dict[str, tuple[Element, ...]]:
+    held: dict[str, dict[Element, None]] = {name: {} for name in SETS}
+    for allowed in policy.networks:
+        key = NetworkKey(allowed.network, allowed.transport, allowed.port)
+        held[NETWORKS[allowed.network.version]][Element(key)] = None
+    for endpoint in policy.control:
+        if endpoint.address is not None:
+            door = Destination(endpoint.address, Transport.TCP, endpoint.port)
+            held[CONTROL[endpoint.address.version]][Element(door)] = None
+    _add_addresses(held, RESOLVERS, policy.resolvers)
+    _add_addresses(held, DHCP, [server.address for server in policy.dhcp_servers])
+    if held[DHCP[6]]:
+        held[DHCP[6]][Element(DHCP6_SERVERS)] = None
+    return {name: tuple(elements) for name, elements in held.items() if elements}
+
+
+def _add_addresses(
+    held: dict[str, dict[Element, None]], names: dict[int, str], addresses: Iterable[Address]
+) -> None:
+    for address in addresses:
+        held[names[address.version]][Element(address)] = None

@@ -1,0 +1,259 @@
+"""Rules and transactions to nft's command language, and its listing back to values.
+
+Text is what both libnftables and the `nft` program read. The JSON of a rule is what nft 1.0 and
+later list for it (libnftables-json(5)); comparing it with a listing is how drift is found.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from isolator.model.flow import Destination
+from isolator.model.ruleset import (
+    APPROVED_BIT,
+    TABLE,
+    AcceptFirst,
+    Action,
+    AddChain,
+    AddCounter,
+    AddElements,
+    AddressSet,
+    AddRule,
+    AddSet,
+    AddTable,
+    Chain,
+    DeleteElements,
+    DeleteTable,
+    Element,
+    FlushChain,
+    Jump,
+    NetworkKey,
+    ObservedChain,
+    ObservedTable,
+    Operation,
+    Rule,
+    Ruleset,
+    Transaction,
+)
+from isolator.render.nft_match import match_text, matches_json
+
+_KEPT_BITS = 0xFFFF_FFFF & ~APPROVED_BIT
+_ELEMENTS_A_LINE = 400
+"""Elements in one `add element` command; keeps a line readable and the parser's memory small."""
+
+
+def element_text(element: Element) -> str:
+    """One set element as nft reads it, with its timeout when it has one."""
+    key = element.key
+    if isinstance(key, Destination):
+        text = f"{key.address} . {key.transport.value} . {key.port}"
+    elif isinstance(key, NetworkKey):
+        text = f"{key.network} . {key.transport.value} . {key.port}"
+    else:
+        text = str(key)
+    return text if element.timeout_s is None else f"{text} timeout {element.timeout_s}s"
+
+
+def rule_text(rule: Rule, queue_number: int = 0) -> str:
+    """One rule as nft reads it."""
+    words = [match_text(match) for match in rule.matches]
+    if rule.reason is not None:
+        words.append(f'counter name "{rule.reason.value}"')
+    words.append(_action_text(rule.action, queue_number))
+    return " ".join(words)
+
+
+def _action_text(action: Action | Jump, queue_number: int) -> str:
+    if isinstance(action, Jump):
+        return f"jump {action.chain}"
+    if action is Action.CLEAR_MARK:
+        return f"meta mark set meta mark & 0x{_KEPT_BITS:08x}"
+    if action is Action.QUEUE:
+        return f"queue num {queue_number}"
+    return str(action.value)
+
+
+def render_transaction(transaction: Transaction, *, native_queue: bool) -> str:
+    """The whole transaction as one nft script.
+
+    With `native_queue` False the queue rules are left out: the caller adds them by netlink
+    (`queue_rules`), which is safe because the chain that holds them is not hooked yet.
+    """
+    lines: list[str] = []
+    for operation in transaction.operations:
+        if not native_queue and _is_queue(operation):
+            continue
+        lines.extend(_operation_lines(operation))
+    return "\n".join(lines) + "\n"
+
+
+def queue_rules(transaction: Transaction) -> tuple[tuple[str, int], ...]:
+    """(chain, queue number) of each queue rule in the transaction."""
+    return tuple(
+        (operation.chain, operation.queue_number)
+        for operation in transaction.operations
+        if isinstance(operation, AddRule) and operation.rule.action is Action.QUEUE
+    )
+
+
+def _is_queue(operation: Operation) -> bool:
+    return isinstance(operation, AddRule) and operation.rule.action is Action.QUEUE
+
+
+def _operation_lines(operation: Operation) -> Sequence[str]:
+    match operation:
+        case AddTable():
+            return (f"add table inet {TABLE}",)
+        case DeleteTable():
+            return (f"delete table inet {TABLE}",)
+        case AddSet(spec):
+            return (f"add set inet {TABLE} {spec.name} {{ {set_text(spec)} }}",)
+        case AddCounter(reason):
+            return (f"add counter inet {TABLE} {reason.value}",)
+        case AddChain(chain, accepting):
+            return (f"add chain inet {TABLE} {chain.name}{_hook_text(chain, accepting)}",)
+        case FlushChain(name):
+            return (f"flush chain inet {TABLE} {name}",)
+        case AddRule(chain, rule, number):
+            return (f"add rule inet {TABLE} {chain} {rule_text(rule, number)}",)
+        case AcceptFirst(chain):
+            return (f"insert rule inet {TABLE} {chain} accept",)
+        case AddElements(spec, elements):
+            return _element_lines("add", spec, elements)
+        case DeleteElements(spec, elements):
+            # An element may have expired since it was seen; adding it first makes the delete safe.
+            keys = tuple(Element(element.key) for element in elements)
+            return (*_element_lines("add", spec, keys), *_element_lines("delete", spec, keys))
+
+
+def _element_lines(verb: str, spec: AddressSet, elements: Sequence[Element]) -> Sequence[str]:
+    texts = [_in_set(spec, element) for element in elements]
+    return [
+        f"{verb} element inet {TABLE} {spec.name} {{ {', '.join(texts[start : start + _ELEMENTS_A_LINE])} }}"
+        for start in range(0, len(texts), _ELEMENTS_A_LINE)
+    ]
+
+
+def _in_set(spec: AddressSet, element: Element) -> str:
+    """An embedded-address set is keyed by a raw integer: nft has no address type for it."""
+    if not spec.kind.name.startswith("EMBEDDED"):
+        return element_text(element)
+    if isinstance(element.key, Destination | NetworkKey):
+        raise TypeError(f"set {spec.name} holds addresses, not {element.key}")
+    number = f"0x{int(element.key):0{element.key.max_prefixlen // 4}x}"
+    return number if element.timeout_s is None else f"{number} timeout {element.timeout_s}s"
+
+
+def set_text(spec: AddressSet) -> str:
+    """Definition of a set, without elements."""
+    key = spec.kind.value if spec.kind.value.startswith("typeof") else f"type {spec.kind.value}"
+    flags = [flag for flag, wanted in (("timeout", spec.timed), ("interval", spec.interval)) if wanted]
+    return f"{key};" + (f" flags {', '.join(flags)};" if flags else "")
+
+
+def _hook_text(chain: Chain, accepting: bool) -> str:
+    if chain.hook is None:
+        return ""
+    policy = "accept" if accepting else "drop"
+    return f" {{ type filter hook {chain.hook.value} priority {chain.priority}; policy {policy}; }}"
+
+
+def rule_json(rule: Rule, queue_number: int = 0) -> str:
+    """Canonical JSON text of the rule as nft lists it, without handle."""
+    expressions: list[Any] = [each for match in rule.matches for each in matches_json(match)]
+    if rule.reason is not None:
+        expressions.append({"counter": rule.reason.value})
+    expressions.append(_action_json(rule.action, queue_number))
+    return canonical(expressions)
+
+
+def _action_json(action: Action | Jump, queue_number: int) -> dict[str, Any]:
+    if isinstance(action, Jump):
+        return {"jump": {"target": action.chain}}
+    mark = {"meta": {"key": "mark"}}
+    table: dict[Action, dict[str, Any]] = {
+        Action.ACCEPT: {"accept": None},
+        Action.DROP: {"drop": None},
+        Action.RESET: {"reject": {"type": "tcp reset"}},
+        Action.UNREACHABLE: {"reject": {"type": "icmpx", "expr": "admin-prohibited"}},
+        Action.CLEAR_MARK: {"mangle": {"key": mark, "value": {"&": [mark, _KEPT_BITS]}}},
+        Action.QUEUE: {"queue": {"num": queue_number}},
+    }
+    return table[action]
+
+
+def canonical(value: object) -> str:
+    """JSON text with one spelling for one value."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def expected_table(ruleset: Ruleset) -> ObservedTable:
+    """What a listing shows when exactly this ruleset is in force."""
+    chains = {
+        chain.name: ObservedChain(
+            hook=chain.hook.value if chain.hook else None,
+            priority=chain.priority if chain.hook else None,
+            policy="drop" if chain.hook else None,
+            rules=tuple(rule_json(rule, ruleset.queue_number) for rule in chain.rules),
+        )
+        for chain in ruleset.chains
+    }
+    return ObservedTable(chains=chains, sets={spec.name: _set_shape(spec) for spec in ruleset.sets})
+
+
+def _set_shape(spec: AddressSet) -> str:
+    parts: Any = spec.kind.value.split(" . ")
+    if spec.kind.value.startswith("typeof"):
+        parts = "integer"
+    elif len(parts) == 1:
+        parts = parts[0]
+    flags = [flag for flag, wanted in (("interval", spec.interval), ("timeout", spec.timed)) if wanted]
+    return canonical([parts, flags])
+
+
+def parse_listing(listing: Mapping[str, Any]) -> ObservedTable | None:
+    """Values of `nft -j list table inet isolator`; None when the table is not in it."""
+    items = [item for item in listing.get("nftables", ()) if isinstance(item, dict)]
+    ours = [
+        (kind, body)
+        for item in items
+        for kind, body in item.items()
+        if isinstance(body, dict) and TABLE in (body.get("table"), body.get("name"))
+    ]
+    if not any(kind == "table" for kind, _ in ours):
+        return None
+    rules: dict[str, list[str]] = {}
+    for kind, body in ours:
+        if kind == "rule":
+            rules.setdefault(body["chain"], []).append(canonical(_listed_rule(body["expr"])))
+    chains = {
+        body["name"]: ObservedChain(
+            hook=body.get("hook"),
+            priority=body.get("prio"),
+            policy=body.get("policy"),
+            rules=tuple(rules.get(body["name"], ())),
+        )
+        for kind, body in ours
+        if kind == "chain"
+    }
+    sets = {
+        body["name"]: canonical([body["type"], sorted(body.get("flags", ()))])
+        for kind, body in ours
+        if kind in ("set", "map")
+    }
+    counters = {body["name"]: int(body["packets"]) for kind, body in ours if kind == "counter"}
+    return ObservedTable(chains=chains, sets=sets, counters=counters)
+
+
+def _listed_rule(expressions: Sequence[Any]) -> list[Any]:
+    """Listing details that say nothing: numbers of anonymous counters, `flags: null`."""
+    kept: list[Any] = []
+    for expression in expressions:
+        if isinstance(expression, dict) and isinstance(expression.get("queue"), dict):
+            queue = {key: value for key, value in expression["queue"].items() if value not in (None, [])}
+            kept.append({"queue": queue})
+        else:
+            kept.append(expression)
+    return kept

@@ -1,0 +1,161 @@
+"""Single matches in nft's command language and in its JSON listing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from isolator.model.flow import Hook
+from isolator.model.ruleset import (
+    APPROVED_BIT,
+    AddressIn,
+    AddressInSet,
+    Approved,
+    EmbeddedInSet,
+    EndInSet,
+    HopLimitIs,
+    IcmpIs,
+    LengthAtMost,
+    Loopback,
+    Match,
+    NotConnecting,
+    PortIs,
+    TransportIs,
+    UidIs,
+    VersionIs,
+)
+
+ICMP_TYPES = {
+    4: {3: "destination-unreachable"},
+    6: {
+        2: "packet-too-big",
+        133: "nd-router-solicit",
+        134: "nd-router-advert",
+        135: "nd-neighbor-solicit",
+        136: "nd-neighbor-advert",
+    },
+}
+"""nft's names of the types we use (IANA ICMP and ICMPv6 parameters)."""
+
+ICMP_CODES = {(4, 4): "frag-needed"}
+
+_EMBEDDED = {4: (192, 32), 6: (256, 128)}
+"""Bit offset and length, from the ICMP header on, of the destination address in the quoted packet.
+
+8 bytes of ICMP header, then the quoted IP header: its destination starts at byte 16 (RFC 791) or
+byte 24 (RFC 8200).
+"""
+
+
+def _family(version: int) -> str:
+    return "ip" if version == 4 else "ip6"
+
+
+def match_text(match: Match) -> str:
+    """One match as nft reads it."""
+    match match:
+        case Loopback(hook):
+            return f'{"oif" if hook is Hook.OUTPUT else "iif"} "lo"'
+        case EndInSet(side, name, version):
+            end = side.value
+            return f"{_family(version)} {end}addr . meta l4proto . th {end}port @{name}"
+        case AddressInSet(side, name, version):
+            return f"{_family(version)} {side.value}addr @{name}"
+        case AddressIn(side, network):
+            return f"{_family(network.version)} {side.value}addr {_network(match)}"
+        case PortIs(transport, side, port):
+            return f"{transport.value} {side.value}port {port}"
+        case TransportIs(transport):
+            return f"meta l4proto {transport.value}"
+        case VersionIs(version):
+            return f"meta nfproto ipv{version}"
+        case NotConnecting():
+            return "tcp flags & (syn | ack) != syn"
+        case Approved():
+            return f"meta mark & 0x{APPROVED_BIT:08x} == 0x{APPROVED_BIT:08x}"
+        case IcmpIs():
+            return _icmp_text(match)
+        case EmbeddedInSet(name, version):
+            offset, length = _EMBEDDED[version]
+            return f"@th,{offset},{length} @{name}"
+        case HopLimitIs(value):
+            return f"ip6 hoplimit {value}"
+        case LengthAtMost(value):
+            return f"meta length <= {value}"
+        case UidIs(uid):
+            return f"meta skuid {uid}"
+
+
+def _icmp_text(match: IcmpIs) -> str:
+    protocol = "icmp" if match.version == 4 else "icmpv6"
+    names = [ICMP_TYPES[match.version][number] for number in match.types]
+    text = f"{protocol} type {names[0] if len(names) == 1 else '{ ' + ', '.join(names) + ' }'}"
+    if match.code is not None:
+        text += f" {protocol} code {ICMP_CODES[match.version, match.code]}"
+    return text
+
+
+def _network(match: AddressIn) -> str:
+    network = match.network
+    single = network.prefixlen == network.max_prefixlen
+    return str(network.network_address) if single else str(network)
+
+
+def _payload(protocol: str, field: str) -> dict[str, Any]:
+    return {"payload": {"protocol": protocol, "field": field}}
+
+
+def _meta(key: str) -> dict[str, Any]:
+    return {"meta": {"key": key}}
+
+
+def _compare(left: object, right: object, op: str = "==") -> dict[str, Any]:
+    return {"match": {"op": op, "left": left, "right": right}}
+
+
+def _match_json(match: Match) -> Any:
+    match match:
+        case Loopback(hook):
+            return _compare(_meta("oif" if hook is Hook.OUTPUT else "iif"), "lo")
+        case EndInSet(side, name, version):
+            end = side.value
+            key = [_payload(_family(version), f"{end}addr"), _meta("l4proto"), _payload("th", f"{end}port")]
+            return _compare({"concat": key}, f"@{name}")
+        case AddressInSet(side, name, version):
+            return _compare(_payload(_family(version), f"{side.value}addr"), f"@{name}")
+        case AddressIn(side, network):
+            whole: Any = {"prefix": {"addr": str(network.network_address), "len": network.prefixlen}}
+            if network.prefixlen == network.max_prefixlen:
+                whole = str(network.network_address)
+            return _compare(_payload(_family(network.version), f"{side.value}addr"), whole)
+        case PortIs(transport, side, port):
+            return _compare(_payload(transport.value, f"{side.value}port"), port)
+        case TransportIs(transport):
+            return _compare(_meta("l4proto"), transport.value)
+        case VersionIs(version):
+            return _compare(_meta("nfproto"), f"ipv{version}")
+        case NotConnecting():
+            return _compare({"&": [_payload("tcp", "flags"), ["syn", "ack"]]}, "syn", "!=")
+        case Approved():
+            return _compare({"&": [_meta("mark"), APPROVED_BIT]}, APPROVED_BIT)
+        case IcmpIs(version, types, _):
+            names: Any = [ICMP_TYPES[version][number] for number in types]
+            right = names[0] if len(names) == 1 else {"set": names}
+            return _compare(_payload("icmp" if version == 4 else "icmpv6", "type"), right)
+        case EmbeddedInSet(name, version):
+            offset, length = _EMBEDDED[version]
+            return _compare({"payload": {"base": "th", "offset": offset, "len": length}}, f"@{name}")
+        case HopLimitIs(value):
+            return _compare(_payload("ip6", "hoplimit"), value)
+        case LengthAtMost(value):
+            return _compare(_meta("length"), value, "<=")
+        case UidIs(uid):
+            return _compare(_meta("skuid"), uid)
+
+
+def matches_json(match: Match) -> list[Any]:
+    """The listing's expressions for one match: one, or two for an ICMP type with a code."""
+    first = _match_json(match)
+    if isinstance(match, IcmpIs) and match.code is not None:
+        protocol = "icmp" if match.version == 4 else "icmpv6"
+        return [first, _compare(_payload(protocol, "code"), ICMP_CODES[match.version, match.code])]
+    return [first]
