@@ -33,11 +33,7 @@ def outbound_rules(exclusions: Sequence[Exclusion], hook: Hook) -> Iterable[Rule
             owner: tuple[Match, ...] = () if exclusion.uid is None else (UidIs(exclusion.uid),)
             opening = (*_remote(exclusion, Side.DESTINATION), *_port(exclusion, Side.DESTINATION), *owner)
         else:
-            opening = (
-                *_remote(exclusion, Side.SOURCE),
-                *_port(exclusion, Side.SOURCE),
-                *_going_on(exclusion),
-            )
+            opening = (*_remote(exclusion, Side.SOURCE), *_going_on(exclusion, Side.SOURCE))
         yield Rule(opening, Action.ACCEPT, Reason.EXCLUSION)
 
 
