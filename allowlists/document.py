@@ -86,6 +86,9 @@ def _events(text: str, source: str) -> Iterator[Any]:
         place = text.find(chr(error.character)) if isinstance(error.character, int) else 0
         line = text.count("\n", 0, max(place, 0)) + 1
         raise ListError("the file has a character that YAML does not allow", file=source, line=line) from None
+    except UnicodeEncodeError as error:
+        line = text.count("\n", 0, error.start) + 1
+        raise ListError("the file has half a character (a surrogate)", file=source, line=line) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise ListError(

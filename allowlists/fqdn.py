@@ -18,6 +18,8 @@ MAX_STARS = 4
 # host name's letter there, yet service names carry it (RFC 8552) and resolvers answer for it.
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?+"
 _NORMAL = re.compile(rf"{_LABEL}(?:\.{_LABEL})*+").fullmatch
+are_labels = re.compile(rf"(?:{_LABEL}\.)*+").fullmatch
+"""Match text that is any number of labels in normal form, a dot behind each; None when it is not."""
 _LABEL_CHARACTERS = re.compile(r"[a-z0-9_-]*").fullmatch
 # A last label that a URL parser reads as a number makes the whole an IPv4 address (WHATWG URL, host parsing).
 _NUMERIC = re.compile(r"[0-9]+|0x[0-9a-f]*").fullmatch

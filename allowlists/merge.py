@@ -24,7 +24,22 @@ def select(
     profile: Profile | str = Profile.ISOLATION,
     required_only: bool = False,
 ) -> tuple[Entry, ...]:
-    """Give the rows of all lists that hold, in the order of the lists; of equal destinations the first.
+    """Give the rows of all lists that hold, as `rows` does, but of equal destinations only the first."""
+    seen: dict[object, Entry] = {}
+    for entry in rows(lists, geo=geo, os=os, profile=profile, required_only=required_only):
+        seen.setdefault(destination(entry), entry)
+    return tuple(seen.values())
+
+
+def rows(
+    lists: Sequence[EndpointList],
+    *,
+    geo: Iterable[str] = (),
+    os: str | None = None,
+    profile: Profile | str = Profile.ALL,
+    required_only: bool = False,
+) -> tuple[Entry, ...]:
+    """Give the rows of all lists that hold, in the order of the lists.
 
     WW rows always hold, others when `geo` names their geography; an empty `geo` means every geography. `os`
     keeps rows for that system and rows that name none; None keeps all. Raises ListError for a geography,
@@ -33,7 +48,7 @@ def select(
     wanted, profile = _geographies(lists, geo), _profile(profile)
     if os is not None and os not in OPERATING_SYSTEMS:
         raise ListError(f"the operating system {os!a} is unknown; known are {', '.join(OPERATING_SYSTEMS)}")
-    seen: dict[object, Entry] = {}
+    found: list[Entry] = []
     for entry in (entry for each in lists for entry in each.entries):
         if wanted is not None and entry.geography not in wanted:
             continue
@@ -43,8 +58,8 @@ def select(
             continue
         if required_only and entry.required is False:
             continue
-        seen.setdefault(destination(entry), entry)
-    return tuple(seen.values())
+        found.append(entry)
+    return tuple(found)
 
 
 def select_networks(
