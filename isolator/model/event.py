@@ -19,7 +19,11 @@ class EventKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class HostEvent:
-    """One thing that happened to the host. `at` is RFC 3339 UTC; `contact` tells whom to call."""
+    """One thing that happened to the host. `at` is RFC 3339 UTC; `contact` tells whom to call.
+
+    `reason` is the operator's comment, unchecked text; `failure` says in one sentence what failed.
+    `expires_at` is RFC 3339 UTC, None when the isolation does not end by itself.
+    """
 
     kind: EventKind
     at: str
@@ -27,3 +31,4 @@ class HostEvent:
     scope: str = ""
     contact: str = ""
     expires_at: str | None = None
+    failure: str = ""
