@@ -1,0 +1,159 @@
+"""Set elements as the kernel's bytes and as nft's JSON."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network, summarize_address_range
+from typing import Any
+
+from isolator.adapters.nftables.batch import (
+    DELSETELEM,
+    NEWSETELEM,
+    NLM_F_CREATE,
+    attribute,
+    message,
+    nested,
+    text,
+)
+from isolator.model.flow import Address, Destination, Network, Transport
+from isolator.model.ruleset import (
+    TABLE,
+    AddressSet,
+    Element,
+    ElementKey,
+    NetworkKey,
+    SetKind,
+)
+
+_ELEMENTS_A_MESSAGE = 500
+"""A nested attribute is at most 64 KiB long; an element takes up to 68 bytes."""
+
+_PROTOCOLS = {Transport.TCP: 6, Transport.UDP: 17}
+_CONCATENATED = struct.Struct(">B3xH2x")
+"""inet_proto and inet_service in a concatenation: each part is padded to four bytes."""
+_TIME = struct.Struct(">Q")
+_EMBEDDED = (SetKind.EMBEDDED4, SetKind.EMBEDDED6)
+
+
+def learn_messages(
+    additions: Sequence[tuple[AddressSet, Element]], *, in_place: bool
+) -> list[tuple[int, int, bytes]] | None:
+    """Requests that put the elements there with exactly their timeouts, to be sent as one batch.
+
+    `in_place`: the kernel (6.12 and later) updates an element that is there, provided that the
+    remaining time is named too. Earlier ones keep the old timeout, so there each element is added
+    (so that the delete cannot fail), deleted and added anew: a packet sees the old one or the new
+    one, never none. The last of several equal keys counts. None when some key is a range: those
+    need two elements each, which is nft's business.
+    """
+    wanted: dict[str, dict[bytes, int | None]] = {}
+    for spec, element in additions:
+        key = key_bytes(element.key)
+        if key is None or spec.interval:
+            return None
+        wanted.setdefault(spec.name, {})[key] = element.timeout_s
+    requests: list[tuple[int, int, bytes]] = []
+    for name, keys in wanted.items():
+        pairs = list(keys.items())
+        for start in range(0, len(pairs), _ELEMENTS_A_MESSAGE):
+            part = pairs[start : start + _ELEMENTS_A_MESSAGE]
+            add = message(NEWSETELEM, _body(name, (_element(*pair) for pair in part)), NLM_F_CREATE)
+            if not in_place:
+                gone = message(DELSETELEM, _body(name, (_element(key, None) for key, _ in part)))
+                requests += [add, gone]
+            requests.append(add)
+    return requests
+
+
+def _body(set_name: str, elements: Iterable[bytes]) -> bytes:
+    return text(1, TABLE) + text(2, set_name) + nested(3, *elements)
+
+
+def _element(key: bytes, timeout_s: int | None) -> bytes:
+    value = nested(1, attribute(1, key))
+    if timeout_s is None:
+        return nested(1, value)
+    time = _TIME.pack(timeout_s * 1000)
+    # The remaining time is named because an equal timeout alone would not start anew (kernel 6.12).
+    return nested(1, value, attribute(4, time), attribute(5, time))
+
+
+def key_bytes(key: ElementKey) -> bytes | None:
+    """The key as the kernel compares it; None for a range."""
+    if isinstance(key, Destination):
+        return key.address.packed + _CONCATENATED.pack(_PROTOCOLS[key.transport], key.port)
+    if isinstance(key, NetworkKey):
+        return None
+    return key.packed
+
+
+def learn_text(additions: Sequence[tuple[AddressSet, Element]], *, in_place: bool) -> str:
+    """The same as `learn_messages` in nft's language."""
+    lines: list[str] = []
+    last = {(spec.name, element.key): (spec, element) for spec, element in additions}
+    for spec, element in last.values():
+        key = key_text(spec, element.key)
+        timeout = "" if element.timeout_s is None else f" timeout {element.timeout_s}s"
+        expires = f" expires {element.timeout_s}s" if timeout and in_place else ""
+        add = f"add element inet {TABLE} {spec.name} {{ {key}{timeout}{expires} }}"
+        if not in_place:
+            lines += [add, f"delete element inet {TABLE} {spec.name} {{ {key} }}"]
+        lines.append(add)
+    return "\n".join(lines) + "\n"
+
+
+def key_text(spec: AddressSet, key: ElementKey) -> str:
+    """The key as nft reads it. Raw-payload sets are keyed by a number: nft has no address type there."""
+    if isinstance(key, Destination):
+        return f"{key.address} . {key.transport.value} . {key.port}"
+    if isinstance(key, NetworkKey):
+        return f"{key.network} . {key.transport.value} . {key.port}"
+    return f"0x{int(key):x}" if spec.kind in _EMBEDDED else str(key)
+
+
+def listed_elements(spec: AddressSet, listing: dict[str, Any]) -> tuple[Element, ...]:
+    """Elements in `nft -j list set`, with the remaining lifetime as timeout; ranges as networks.
+
+    An element in its last second is left out: it is as good as gone.
+    """
+    found: list[Element] = []
+    for item in listing.get("nftables", ()):
+        for each in item.get("set", {}).get("elem", ()):
+            value, left = each, None
+            if isinstance(each, dict) and "elem" in each:
+                value = each["elem"]["val"]
+                left = each["elem"].get("expires", each["elem"].get("timeout"))
+            if left is None or left > 0:
+                found += [Element(key, left) for key in _listed_keys(spec, value)]
+    return tuple(found)
+
+
+def _listed_keys(spec: AddressSet, value: Any) -> list[ElementKey]:
+    if not isinstance(value, dict):
+        return [_address(spec, value)]
+    if "concat" not in value:
+        raise ValueError(f"unexpected element {value!r}")
+    host, transport, port = value["concat"]
+    networks = _networks(host)
+    if spec.interval:
+        return [NetworkKey(network, Transport(transport), int(port)) for network in networks]
+    return [Destination(network.network_address, Transport(transport), int(port)) for network in networks]
+
+
+def _networks(host: Any) -> list[Network]:
+    """A listed address, prefix or range as networks; ranges appear when nft merges neighbours."""
+    if isinstance(host, str):
+        return [ip_network(host)]
+    if "prefix" in host:
+        return [ip_network(f"{host['prefix']['addr']}/{host['prefix']['len']}")]
+    first, last = (ip_address(end) for end in host["range"])
+    return list(summarize_address_range(first, last))
+
+
+def _address(spec: AddressSet, value: Any) -> Address:
+    """An address; of a raw-payload set a number, which is text when it exceeds 64 bits."""
+    if spec.kind not in _EMBEDDED:
+        return ip_address(value)
+    number = int(value, 16) if isinstance(value, str) else int(value)
+    return IPv4Address(number) if spec.kind.version == 4 else IPv6Address(number)
