@@ -1,0 +1,252 @@
+"""Learned names: which addresses which name opened, at which ports, for which entry, until when."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from isolator.core.doors import Opening
+from isolator.model.flow import Address, Destination, LearnedAddress
+from isolator.model.policy import LearnLimits
+
+GRACE_S = 5.0
+"""Added to each TTL: an asker may connect in the last second of the answer's life."""
+
+_BUCKET_S = 16.0
+"""Expired bindings are forgotten in groups of that many seconds; look-ups check the exact instant."""
+
+
+@dataclass(frozen=True, slots=True)
+class NameLimits:
+    """Bounds of the table. Names that an entry spells out, and pinned ones, have room of their own.
+
+    `per_wildcard` and `wildcards` bound what made-up names under wildcards can take; beyond a bound the
+    binding that was renewed longest ago goes, of the same name, entry or kind: never another's.
+    """
+
+    per_answer: int = 64
+    per_name: int = 256
+    per_wildcard: int = 16_384
+    wildcards: int = 65_536
+    listed: int = 131_072
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What an answer would change: `renewed` must be put into the kernel first, `known` is there already."""
+
+    renewed: tuple[LearnedAddress, ...] = ()
+    known: tuple[LearnedAddress, ...] = ()
+    listed: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Element:
+    """One destination as the kernel has it, and the bindings that keep it open."""
+
+    until: float
+    bindings: dict[_Binding, None] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class _Binding:
+    learned: LearnedAddress
+    element: _Element
+    share: str
+    bucket: int = 0
+
+
+_LISTED = ""
+"""The share of names that an attacker cannot make up."""
+
+
+class LearnedNames:
+    """The bounded table of bindings (name, destination). Not thread-safe; `now` is CLOCK_BOOTTIME seconds."""
+
+    __slots__ = ("_buckets", "_elements", "_limits", "_names", "_pinned", "_shares", "_size", "_swept_to")
+
+    def __init__(self, limits: NameLimits | None = None) -> None:
+        self._limits = limits or NameLimits()
+        self._names: dict[str, OrderedDict[Destination, _Binding]] = {}
+        self._elements: dict[Address, dict[Destination, _Element]] = {}
+        self._shares: dict[str, OrderedDict[_Binding, None]] = {}
+        self._buckets: dict[int, dict[_Binding, None]] = {}
+        self._pinned: frozenset[str] = frozenset()
+        self._size = 0
+        self._swept_to = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def knows(self, name: str) -> bool:
+        """Say whether any address of the name is on record."""
+        return name in self._names
+
+    def pin(self, names: Iterable[str]) -> None:
+        """Give these names the room of listed ones from now on, in place of those pinned before."""
+        self._pinned = frozenset(names)
+
+    def propose(
+        self,
+        opening: Opening,
+        addresses: Iterable[tuple[Address, int]],
+        limits: LearnLimits,
+        now: float,
+    ) -> Proposal:
+        """Give what to learn from (address, TTL) pairs; changes nothing.
+
+        A lifetime is the TTL and a grace, between floor and ceiling. What the kernel holds long enough is not
+        renewed: for the time the asker may keep the answer, and for half of the lifetime. So an element is
+        never shortened, and a name asked a thousand times a second costs the kernel one update in a while.
+        """
+        renewed: list[LearnedAddress] = []
+        known: list[LearnedAddress] = []
+        mine = self._names.get(opening.name, _NOTHING)
+        for address, ttl in addresses:
+            lifetime = min(max(ttl + GRACE_S, limits.ttl_floor_s), limits.ttl_ceiling_s)
+            enough = now + max(min(float(ttl), lifetime - GRACE_S), lifetime / 2)
+            there = self._elements.get(address, _NO_ELEMENTS)
+            for door in opening.doors:
+                destination = Destination(address, door.transport, door.port)
+                binding = mine.get(destination)
+                element = binding.element if binding else there.get(destination)
+                if element is None or element.until < enough:
+                    renewed.append(LearnedAddress(destination, opening.name, door.entry, now + lifetime))
+                elif binding is None or binding.learned.expires_at < enough:
+                    until = min(now + lifetime, element.until)
+                    known.append(LearnedAddress(destination, opening.name, door.entry, until))
+        listed = opening.exact or opening.name in self._pinned
+        return Proposal(tuple(renewed), tuple(known), listed)
+
+    def add(self, proposal: Proposal) -> None:
+        """Take over what was proposed, once the kernel has what had to be renewed."""
+        for learned in (*proposal.renewed, *proposal.known):
+            self._put(learned, listed=proposal.listed)
+
+    def expire(self, now: float) -> None:
+        """Forget what has expired, up to some seconds ago; costs time for what expires only."""
+        current = int(now // _BUCKET_S)
+        if current == self._swept_to:
+            return
+        self._swept_to = current
+        for bucket in [each for each in self._buckets if each < current]:
+            for binding in self._buckets.pop(bucket):
+                if binding.learned.expires_at < now:
+                    self._drop(binding)
+                else:
+                    self._file(binding)
+
+    def snapshot(self, now: float) -> tuple[LearnedAddress, ...]:
+        """Give all that is open now, by name."""
+        return tuple(
+            binding.learned
+            for name in sorted(self._names)
+            for binding in self._names[name].values()
+            if binding.learned.expires_at >= now
+        )
+
+    def at(self, address: Address, now: float) -> tuple[LearnedAddress, ...]:
+        """Give what opens the address now: every name, port and entry."""
+        return tuple(
+            binding.learned
+            for element in self._elements.get(address, _NO_ELEMENTS).values()
+            for binding in element.bindings
+            if binding.learned.expires_at >= now
+        )
+
+    def retain(
+        self, opening_of: Callable[[str], Opening | None], usable: Callable[[Address], bool]
+    ) -> tuple[Destination, ...]:
+        """Drop what a new policy does not open; gives the destinations that no name keeps open any more."""
+        closed: dict[Destination, None] = {}
+        for name in list(self._names):
+            opening = opening_of(name)
+            doors = {} if opening is None else {(d.transport, d.port): d.entry for d in opening.doors}
+            listed = opening is not None and (opening.exact or name in self._pinned)
+            for destination, binding in list(self._names[name].items()):
+                entry = doors.get((destination.transport, destination.port))
+                if entry is None or not usable(destination.address):
+                    self._drop(binding)
+                    closed[destination] = None
+                else:
+                    kept = LearnedAddress(destination, name, entry, binding.learned.expires_at)
+                    self._put(kept, listed=listed)
+        return tuple(each for each in closed if each not in self._elements.get(each.address, _NO_ELEMENTS))
+
+    def _put(self, learned: LearnedAddress, *, listed: bool) -> None:
+        destination = learned.destination
+        share = _LISTED if listed else learned.entry
+        until = learned.expires_at
+        binding = self._names.get(learned.name, _NOTHING).get(destination)
+        if binding is not None and binding.share == share:
+            binding.learned = learned
+            binding.element.until = max(binding.element.until, until)
+            self._names[learned.name].move_to_end(destination)
+            self._shares[share].move_to_end(binding)
+            return
+        if binding is not None:
+            until = max(until, binding.element.until)
+            self._drop(binding)
+        element = self._elements.setdefault(destination.address, {}).setdefault(destination, _Element(until))
+        element.until = max(element.until, until)
+        binding = _Binding(learned, element, share)
+        mine = self._names.setdefault(learned.name, OrderedDict())
+        mine[destination] = binding
+        element.bindings[binding] = None
+        self._shares.setdefault(share, OrderedDict())[binding] = None
+        self._size += 1
+        self._file(binding)
+        self._make_room(mine, share)
+
+    def _make_room(self, mine: OrderedDict[Destination, _Binding], share: str) -> None:
+        """Drop the binding that was renewed longest ago where a bound is passed, by one at most."""
+        limits = self._limits
+        if len(mine) > limits.per_name:
+            self._drop(next(iter(mine.values())))
+        listed = len(self._shares.get(_LISTED, ()))
+        held = self._shares[share]
+        if share == _LISTED:
+            if listed > limits.listed:
+                self._drop(next(iter(held)))
+        elif len(held) > limits.per_wildcard:
+            self._drop(next(iter(held)))
+        elif self._size - listed > limits.wildcards:
+            largest = max((key for key in self._shares if key != _LISTED), key=self._share_size)
+            self._drop(next(iter(self._shares[largest])))
+
+    def _share_size(self, share: str) -> int:
+        return len(self._shares[share])
+
+    def _file(self, binding: _Binding) -> None:
+        """Put the binding where `expire` will look at it; a renewed one is filed anew only then."""
+        # Never behind the sweep: what was renewed so that it has expired already is met the next time.
+        binding.bucket = max(int(binding.learned.expires_at // _BUCKET_S), self._swept_to)
+        self._buckets.setdefault(binding.bucket, {})[binding] = None
+
+    def _drop(self, binding: _Binding) -> None:
+        destination, name = binding.learned.destination, binding.learned.name
+        mine = self._names[name]
+        del mine[destination]
+        if not mine:
+            del self._names[name]
+        del binding.element.bindings[binding]
+        if not binding.element.bindings:
+            there = self._elements[destination.address]
+            del there[destination]
+            if not there:
+                del self._elements[destination.address]
+        share = self._shares[binding.share]
+        del share[binding]
+        if not share:
+            del self._shares[binding.share]
+        bucket = self._buckets.get(binding.bucket)
+        if bucket is not None:
+            bucket.pop(binding, None)
+            if not bucket:
+                del self._buckets[binding.bucket]
+        self._size -= 1
+
+
+_NOTHING: OrderedDict[Destination, _Binding] = OrderedDict()
+_NO_ELEMENTS: dict[Destination, _Element] = {}

@@ -1,0 +1,41 @@
+"""What is wrong with bytes that are not the packet or message they should be."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Unreadable(Enum):
+    """Stable codes, counted by the loop that read the bytes."""
+
+    IP_TRUNCATED = "ip_truncated"
+    IP_VERSION = "ip_version"
+    IP_HEADER = "ip_header"
+    IP_LENGTH = "ip_length"
+    IP_FRAGMENT = "ip_fragment"
+    IP_CHECKSUM = "ip_checksum"
+    IP_OPTIONS = "ip_options"
+    NOT_UDP = "not_udp"
+    UDP_TRUNCATED = "udp_truncated"
+    UDP_LENGTH = "udp_length"
+    UDP_CHECKSUM = "udp_checksum"
+    NOT_TCP = "not_tcp"
+    TCP_TRUNCATED = "tcp_truncated"
+    TCP_HEADER = "tcp_header"
+    NOT_ICMP = "not_icmp"
+    ICMP_TRUNCATED = "icmp_truncated"
+    DNS_TRUNCATED = "dns_truncated"
+    DNS_LABEL = "dns_label"
+    DNS_POINTER = "dns_pointer"
+    DNS_NAME_TOO_LONG = "dns_name_too_long"
+    DNS_NAME_WORK = "dns_name_work"
+    DNS_RDATA = "dns_rdata"
+    DNS_OPT = "dns_opt"
+
+
+class ParseError(Exception):
+    """The bytes are not readable; `kind` says how."""
+
+    def __init__(self, kind: Unreadable) -> None:
+        super().__init__(kind.value)
+        self.kind = kind
