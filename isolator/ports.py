@@ -186,3 +186,18 @@ class HostInspector(Protocol):
 
 Learner = Callable[[Sequence[LearnedAddress]], None]
 """Puts learned addresses into the kernel; returns when they are in force."""
+
+Request = Mapping[str, object]
+Response = Mapping[str, object]
+
+
+class OrderSource(Protocol):
+    """Where requests to the agent come from."""
+
+    def serve(self, answer: Callable[[Request], Response]) -> None:
+        """Answer requests on threads of its own until `stop`; returns when it listens."""
+        ...
+
+    def stop(self) -> None:
+        """Take no more requests; those being answered are finished. Safe to call twice."""
+        ...

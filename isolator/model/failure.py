@@ -60,6 +60,11 @@ class IsolatorError(Exception):
         self.operation = operation
         self.sentence = sentence
 
+    def response(self) -> dict[str, object]:
+        """The agent's answer that carries this failure to whoever asked."""
+        failure = {"code": self.code.value, "operation": self.operation, "sentence": self.sentence}
+        return {"ok": False, "error": failure}
+
     @property
     def exit_code(self) -> int:
         """The documented exit code of the command that ends with this failure."""

@@ -1,0 +1,50 @@
+# Every target sets up what it needs; nothing else has to be typed. Debian 12, Python 3.11, root for set-up.
+SHELL := /bin/bash
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.ready
+DEBIAN := python3-venv python3-dev gcc libc6-dev nftables libnftables1 libnetfilter-queue-dev iptables \
+          iproute2 conntrack iperf3 dnsmasq-base dbus openssl curl
+
+.PHONY: help setup demo test check unit netns golden bench coverage clean
+.DEFAULT_GOAL := help
+
+help: ## show this help
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## install what is missing: Debian packages, virtual environment
+
+$(STAMP): requirements.lock pyproject.toml tools/debian_packages.sh
+	@tools/debian_packages.sh $(DEBIAN)
+	@test -x $(PY) || python3 -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP) ## isolate a lab device and show what it reaches: before, isolated, released
+	@$(PY) -m tests.demo
+
+test: $(STAMP) check ## every test, the network-namespace ones too, with branch coverage
+	@tools/run_tests.sh
+
+check: $(STAMP) ## format, lint, types (linux and win32), import contract; no privileges
+	$(VENV)/bin/ruff format --check --quiet .
+	$(VENV)/bin/ruff check --quiet .
+	$(VENV)/bin/mypy --no-error-summary
+	$(VENV)/bin/mypy --no-error-summary --platform win32
+	$(VENV)/bin/lint-imports --no-logo
+
+unit: $(STAMP) ## the tests that need no privileges
+	$(PY) -m pytest -q -n 2 tests/unit tests/property tests/golden
+
+netns: $(STAMP) ## the tests in network namespaces
+	$(PY) -m pytest -q tests/contract tests/netns tests/e2e
+
+golden: $(STAMP) ## write the golden files anew; review them like code
+	GOLDEN=write $(PY) -m pytest -q tests/golden
+
+bench: $(STAMP) ## benchmarks as ratios within one run; writes bench/results.json
+	@$(PY) -m bench
+
+clean: ## remove what set-up and tests made
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage* build *.egg-info

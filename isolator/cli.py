@@ -1,0 +1,346 @@
+# PYTHON_ARGCOMPLETE_OK
+"""The `isolator` command: arguments in, exit code out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from isolator.model.failure import FailureCode, IsolatorError
+from isolator.model.order import IsolationOrder, IsolationScope, OnSilence
+
+EXAMPLES = """examples:
+  isolator isolate --list streamlined --geo EU --comment "INC-4711, call the SOC: 555-0100"
+  isolator isolate --type selective --for 4h
+  isolator status
+  isolator explain tcp://edr-neu.eu.endpoint.security.microsoft.com:443
+  isolator release --comment "INC-4711 closed"
+
+exit codes: 0 done; 1 failed, nothing changed or rolled back; 2 usage or bad input;
+            3 agent not reachable; 4 not permitted or not supported here
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's grammar."""
+    common = argparse.ArgumentParser(add_help=False)
+    where = common.add_argument_group("where the agent keeps its things (also ISOLATOR_CONFIG, ...)")
+    for name, meaning in (
+        ("--config", "agent.yaml (default /etc/isolator/agent.yaml)"),
+        ("--state-dir", "journal and log (default /var/lib/isolator)"),
+        ("--socket", "the agent's socket (default /run/isolator/agent.sock)"),
+    ):
+        where.add_argument(name, metavar="PATH", default=argparse.SUPPRESS, help=meaning)
+    reports = argparse.ArgumentParser(add_help=False)
+    reports.add_argument("--json", action="store_true", help="print JSON")
+    top = argparse.ArgumentParser(
+        prog="isolator",
+        description="Cut this host off from everything but its security service, and let it go again.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[common],
+    )
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(
+        name: str, help_: str, example: str, *parents: argparse.ArgumentParser
+    ) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name,
+            help=help_,
+            description=help_[0].upper() + help_[1:] + ".",
+            epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            parents=[common, *parents],
+        )
+
+    agent = command(
+        "agent", "run the agent in the foreground (the service unit calls this)", "isolator agent"
+    )
+    agent.add_argument("--standalone", action="store_true", help="end when the host has been released")
+    _add_isolate(command("isolate", "cut this host off", "isolator isolate --geo EU --for 4h", reports))
+    release = command("release", "let this host go", 'isolator release --comment "INC-4711 closed"', reports)
+    release.add_argument("--comment", default="", metavar="TEXT", help="the reason, told to the person here")
+    command(
+        "status",
+        "say whether this host is isolated, as read from the kernel",
+        "isolator status --json",
+        reports,
+    )
+    explain = command(
+        "explain",
+        "say whether a destination is open and which rule decides",
+        "isolator explain tcp://login.microsoftonline.com:443",
+        reports,
+    )
+    explain.add_argument("destination", metavar="DEST", help="tcp://host:port, udp://addr:port, host or addr")
+    command("doctor", "say what this host can do and what is lost without it", "isolator doctor", reports)
+    return top
+
+
+def _add_isolate(isolate: argparse.ArgumentParser) -> None:
+    isolate.add_argument(
+        "--type",
+        choices=[scope.value for scope in IsolationScope],
+        default=IsolationScope.FULL.value,
+        help="full: only the lists and the control channel; selective: plus Outlook, Teams and exclusions",
+    )
+    isolate.add_argument(
+        "--list",
+        action="append",
+        dest="lists",
+        metavar="standard|streamlined|FILE",
+        help="endpoint list, may be repeated (default: from agent.yaml, else streamlined)",
+    )
+    isolate.add_argument("--geo", metavar="US,EU,UK,AU", help="geographies to keep open (default: all)")
+    isolate.add_argument(
+        "--profile",
+        choices=["isolation", "all"],
+        help="isolation: what a responder needs; all: every row, shared hosts included",
+    )
+    isolate.add_argument("--for", dest="duration", metavar="4h", help="release by itself after this time")
+    isolate.add_argument("--comment", default="", metavar="TEXT", help="the reason, told to the person here")
+    isolate.add_argument(
+        "--stay",
+        action="store_true",
+        help="stay isolated even if the control channel does not answer (default: roll back)",
+    )
+    isolate.add_argument("--dry-run", action="store_true", help="check and show, change nothing")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code of the interfaces."""
+    grammar = parser()
+    try:
+        import argcomplete
+
+        argcomplete.autocomplete(grammar)
+    except ImportError:
+        pass
+    args = grammar.parse_args(arguments)
+    commands: dict[str, Callable[[argparse.Namespace], int]] = {
+        "agent": _agent,
+        "isolate": _isolate,
+        "release": _release,
+        "status": _status,
+        "explain": _explain,
+        "doctor": _doctor,
+    }
+    try:
+        return commands[args.command](args)
+    except IsolatorError as error:
+        print(f"isolator: {error.sentence}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except KeyboardInterrupt:
+        print("isolator: interrupted; ask `isolator status` what is in force", file=sys.stderr)
+        return 1
+
+
+def _places(args: argparse.Namespace) -> Any:
+    from isolator.wiring import places
+
+    return places(
+        getattr(args, "config", None), getattr(args, "state_dir", None), getattr(args, "socket", None)
+    )
+
+
+def _agent(args: argparse.Namespace) -> int:
+    import logging
+    import signal
+
+    from isolator.wiring import make_agent
+
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    agent = make_agent(_places(args), standalone=args.standalone)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: agent.stop())
+    agent.run()
+    return 0
+
+
+def order_of(args: argparse.Namespace, config: Any) -> IsolationOrder:
+    """The order that the arguments mean; what is not given comes from agent.yaml."""
+    lists = tuple(_list_name(name) for name in args.lists) if args.lists else config.lists
+    geo = (
+        tuple(part.strip().upper() for part in args.geo.split(",") if part.strip())
+        if args.geo
+        else config.geo
+    )
+    return IsolationOrder(
+        scope=IsolationScope(args.type),
+        lists=lists,
+        geo=geo,
+        profile=args.profile or config.profile,
+        duration_s=None if args.duration is None else parse_duration(args.duration),
+        comment=args.comment,
+        on_silence=OnSilence.STAY if args.stay else OnSilence.ROLL_BACK,
+    )
+
+
+def _list_name(name: str) -> str:
+    """A shipped name as it is, a path absolute: the agent has another working directory."""
+    return str(Path(name).absolute()) if "/" in name or name.endswith((".yaml", ".yml")) else name
+
+
+def parse_duration(text: str) -> float:
+    """Seconds in `90s`, `30m`, `4h`, `7d` or a bare number of seconds; at most 365 days."""
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+    number, unit = (text[:-1], text[-1]) if text[-1:] in units else (text, "s")
+    seconds = int(number) * units[unit] if number.isascii() and number.isdigit() else 0
+    if not 0 < seconds <= 365 * 86_400:
+        raise IsolatorError(
+            FailureCode.BAD_ORDER,
+            "parse_duration",
+            f"--for {text!r} is no duration: write 90s, 30m, 4h or 7d (at most 365d)",
+        )
+    return float(seconds)
+
+
+def _isolate(args: argparse.Namespace) -> int:
+    from isolator.core.policy_document import encode_order
+    from isolator.wiring import ask_or_start_agent, config_loader
+
+    where = _places(args)
+    order = order_of(args, config_loader(where)())
+    request = {"do": "isolate", "order": encode_order(order), "dry_run": args.dry_run}
+    answer = ask_or_start_agent(where, request)
+    if args.json:
+        _print_json(answer)
+    elif args.dry_run:
+        print(_shown_preview(answer))
+    else:
+        print(_shown_isolated(answer))
+    return 0
+
+
+def _release(args: argparse.Namespace) -> int:
+    from isolator.wiring import ask_or_start_agent
+
+    answer = ask_or_start_agent(_places(args), {"do": "release", "comment": args.comment})
+    if args.json:
+        _print_json(answer)
+    elif answer["changed"]:
+        print(f"released and verified: nothing of the isolator is left in the kernel{_took(answer)}")
+    else:
+        print("already released: this host was not isolated")
+    return 0
+
+
+def _status(args: argparse.Namespace) -> int:
+    from isolator.wiring import ask_agent
+
+    answer = ask_agent(_places(args), {"do": "status"})
+    if args.json:
+        _print_json(answer)
+    else:
+        print(_shown_status(answer))
+    return 0
+
+
+def _explain(args: argparse.Namespace) -> int:
+    from isolator.wiring import ask_or_start_agent
+
+    answer: Any = ask_or_start_agent(_places(args), {"do": "explain", "destination": args.destination})
+    if args.json:
+        _print_json(answer)
+        return 0
+    shown = answer.get("if_isolated", answer)
+    print(answer["sentence"])
+    print(f"  verdict  {shown['verdict']} ({shown['reason']})")
+    print(f"  rule     {shown['rule']}")
+    if shown["entry"]:
+        print(f"  entry    {shown['entry']} ({shown['pattern']})")
+    return 0
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from isolator.wiring import capabilities
+
+    found = capabilities()
+    missing = [each for each in found if each.required and not each.available]
+    if args.json:
+        _print_json(
+            {
+                "ok": not missing,
+                "capabilities": [
+                    {
+                        "code": each.code,
+                        "available": each.available,
+                        "required": each.required,
+                        "detail": each.detail,
+                        "lost_without": each.lost_without,
+                    }
+                    for each in found
+                ],
+            }
+        )
+    else:
+        for each in found:
+            mark = "yes" if each.available else ("NO " if each.required else "no ")
+            lost = "" if each.available else f"; without it: {each.lost_without}"
+            print(f"{mark}  {each.code:<22} {each.detail}{lost}")
+        print("this host can be isolated" if not missing else "this host cannot be isolated yet")
+    return 4 if missing else 0
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _took(answer: Any) -> str:
+    commit = answer["took_ms"].get("commit_ms")
+    return f" (commit {commit:g} ms)" if commit is not None else ""
+
+
+def _shown_isolated(answer: Any) -> str:
+    status = answer["status"]
+    lists = ", ".join(f"{each['id']} {each['version']} ({each['entries']} rows)" for each in status["lists"])
+    until = f"until {status['expires_at']}" if status["expires_at"] else "until released"
+    word = "isolated and verified" if answer["changed"] else "already isolated, verified"
+    ended = answer["ended"]
+    return (
+        f"{word}: {status['isolation_type']}, {until}{_took(answer)}\n"
+        f"  open   {lists}\n"
+        f"  ended  {ended['sockets']} connections of local programs, {ended['tracked']} tracked flows"
+    )
+
+
+def _shown_preview(answer: Any) -> str:
+    lines = [f"dry run, nothing changed; this would stay open ({answer['state']} now):"]
+    lines += [
+        f"  {each['pattern']}  port {','.join(map(str, each['ports']))}  ({each['entry']})"
+        for each in answer["open_names"]
+    ]
+    lines += [
+        f"  {each['network']}  port {each['port']}  ({each['entry']})" for each in answer["open_networks"]
+    ]
+    lines.append(f"  DNS about these names to {', '.join(answer['resolvers'])}")
+    return "\n".join(lines)
+
+
+def _shown_status(status: Any) -> str:
+    if status["state"] == "connected":
+        return "connected: this host is not isolated"
+    enforcement = status["enforcement"]
+    verified = "verified in the kernel" if enforcement["verified"] else "NOT as ordered in the kernel"
+    dropped = sum(status["counters"]["dropped"].values())
+    lines = [
+        f"{status['state']}: {status['isolation_type']}, {verified}",
+        f"  since     {status['since']}",
+        f"  until     {status['expires_at'] or 'released'}",
+        f"  reason    {status['comment'] or '-'}",
+        f"  lists     {', '.join(each['id'] + ' ' + each['version'] for each in status['lists']) or '-'}",
+        f"  control   {'answers' if status['control_channel']['ok'] else 'SILENT'}",
+        f"  learned   {len(status['learned'])} addresses",
+        f"  dropped   {dropped} packets, repairs {enforcement['repairs']}",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,43 @@
+"""Learned addresses as set elements, and the other way round."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from isolator.core.compiler import EMBEDDED, LEARNED, SEEN, SETS
+from isolator.model.flow import LearnedAddress
+from isolator.model.ruleset import AddressSet, Element
+
+FLOW_LIFETIME_S = 86_400
+"""How long a flow that was opened in time may go on after its DNS answer has expired."""
+
+
+def elements_of(learned: Iterable[LearnedAddress], *, now: float) -> list[tuple[AddressSet, Element]]:
+    """The elements that open the addresses: new connections, open flows, path-MTU errors.
+
+    One that has expired already gets one second, so that the order of clock and answer cannot matter.
+    """
+    made: list[tuple[AddressSet, Element]] = []
+    for each in learned:
+        door = each.destination
+        version = door.address.version
+        alive = max(1, math.ceil(each.expires_at - now))
+        outlives = max(alive, FLOW_LIFETIME_S)
+        made += [
+            (SETS[LEARNED[version]], Element(door, alive)),
+            (SETS[SEEN[version]], Element(door, outlives)),
+            (SETS[EMBEDDED[version]], Element(door.address, outlives)),
+        ]
+    return made
+
+
+def by_set(elements: Iterable[tuple[AddressSet, Element]]) -> dict[str, tuple[Element, ...]]:
+    """Grouped by set name; of elements with one key the longest lifetime."""
+    grouped: dict[str, dict[object, Element]] = {}
+    for spec, element in elements:
+        held = grouped.setdefault(spec.name, {})
+        before = held.get(element.key)
+        if before is None or (before.timeout_s or 0) < (element.timeout_s or 0):
+            held[element.key] = element
+    return {name: tuple(held.values()) for name, held in grouped.items()}

@@ -1,0 +1,120 @@
+"""The agent: answers requests, and does what time brings."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from isolator.core.policy_document import decode_order
+from isolator.model.failure import FailureCode, IsolatorError
+from isolator.model.order import HostState, ReleaseOrder
+from isolator.ports import OrderSource, Request, Response
+from isolator.service import report
+from isolator.service.controller import Controller, Outcome
+
+LOG = logging.getLogger(__name__)
+
+TICK_S = 1.0
+
+
+class Agent:
+    """One host's agent. `standalone`: it was started for an order and ends when the host is free again."""
+
+    def __init__(self, controller: Controller, source: OrderSource, *, standalone: bool = False) -> None:
+        self.controller = controller
+        self.source = source
+        self.standalone = standalone
+        self._stop = threading.Event()
+        self._was_isolated = False
+        self._answers: dict[str, Callable[[Request], Mapping[str, Any]]] = {
+            "isolate": self._isolate,
+            "release": self._release,
+            "status": lambda _: report.status(self.controller),
+            "explain": lambda request: report.explanation(self.controller, _text(request, "destination")),
+        }
+
+    def run(self) -> None:
+        """Converge to the last order, then serve until stopped. The host's isolation outlives the agent."""
+        self.controller.recover()
+        self.source.serve(self.answer)
+        LOG.info("agent ready, host is %s", self.controller.state.value)
+        try:
+            while not self._stop.wait(TICK_S):
+                self._tick()
+        finally:
+            self.source.stop()
+
+    def stop(self) -> None:
+        """Let `run` return; what is in the kernel stays as it is."""
+        self._stop.set()
+
+    def _tick(self) -> None:
+        try:
+            self.controller.tick()
+        except IsolatorError as error:
+            LOG.error("%s: %s", error.operation, error.sentence)
+        except Exception:
+            # The agent must live: a defect in one tick must not end the watch over the rules.
+            LOG.exception("tick failed")
+        self._end_if_done()
+
+    def _end_if_done(self) -> None:
+        if self.standalone and self.controller.state is HostState.CONNECTED and self._was_isolated:
+            self.stop()
+
+    def answer(self, request: Request) -> Response:
+        """One request's answer; never raises."""
+        try:
+            handler = self._answers.get(str(request.get("do")))
+            if handler is None:
+                raise IsolatorError(
+                    FailureCode.BAD_ORDER, "answer", f"the agent does not know {request.get('do')!r}"
+                )
+            return {"ok": True, "result": handler(request)}
+        except IsolatorError as error:
+            LOG.warning("%s: %s", error.operation, error.sentence)
+            return error.response()
+        except Exception:
+            LOG.exception("request failed")
+            sentence = "the agent met an error of its own; what was in force stays, see its log"
+            return IsolatorError(FailureCode.INTERNAL, "answer", sentence).response()
+
+    def _isolate(self, request: Request) -> Mapping[str, Any]:
+        try:
+            body = request["order"]
+            if not isinstance(body, Mapping):
+                raise TypeError("order is not an object")
+            order = decode_order(body)
+        except (KeyError, ValueError, TypeError) as error:
+            raise IsolatorError(
+                FailureCode.BAD_ORDER, "read_order", f"the order cannot be read: {error}"
+            ) from error
+        if request.get("dry_run") is True:
+            return self.controller.preview(order)
+        outcome = self.controller.isolate(order)
+        self._was_isolated = True
+        return self._done(outcome)
+
+    def _release(self, request: Request) -> Mapping[str, Any]:
+        self._was_isolated = True
+        outcome = self.controller.release(ReleaseOrder(_text(request, "comment", "")))
+        if self.standalone:
+            threading.Timer(0.2, self.stop).start()
+        return self._done(outcome)
+
+    def _done(self, outcome: Outcome) -> Mapping[str, Any]:
+        return {
+            "changed": outcome.changed,
+            "ended": {"tracked": outcome.ended.tracked, "sockets": outcome.ended.sockets},
+            "took_ms": dict(outcome.took_ms),
+            "status": report.status(self.controller),
+        }
+
+
+def _text(request: Request, key: str, default: str | None = None) -> str:
+    value = request.get(key, default)
+    if not isinstance(value, str):
+        raise IsolatorError(FailureCode.BAD_ORDER, "read_request", f"{key} is missing or no text")
+    return value

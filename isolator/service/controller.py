@@ -1,0 +1,530 @@
+"""Carries out orders: the host's state machine with its effects.
+
+One order at a time, in the caller's thread. The journal is written before the kernel is touched
+and after it is read back, so that whoever finds it later knows what was wanted.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from isolator.core.compiler import compile_policy
+from isolator.core.control_check import cut_doors
+from isolator.core.learned_elements import by_set, elements_of
+from isolator.core.lifecycle import Event, ImpossibleEventError, step
+from isolator.model.config import AgentConfig
+from isolator.model.event import EventKind, HostEvent
+from isolator.model.failure import FailureCode, IsolatorError
+from isolator.model.flow import Address, Destination, LearnedAddress, Transport
+from isolator.model.order import HostState, IsolationOrder, OnSilence, ReleaseOrder
+from isolator.model.policy import Policy
+from isolator.model.ruleset import ObservedChain, Ruleset
+from isolator.model.verdict import Reason
+from isolator.ports import (
+    Clock,
+    ControlProbe,
+    EndedFlows,
+    FilterBackend,
+    FlowTable,
+    HostInspector,
+    NameResolver,
+    Notifier,
+    PacketQueue,
+    QueueAnswer,
+    QueuedPacket,
+    StateStore,
+)
+from isolator.service import journal
+from isolator.service.enforcement import Enforcement
+from isolator.service.journal import Expiry, Isolation, Record
+from isolator.service.name_cache import NameCache
+from isolator.service.policy_builder import (
+    CONTROL_LIST,
+    BuiltPolicy,
+    LoadList,
+    build_policy,
+    fixed_control_doors,
+    names_to_resolve,
+)
+
+LOG = logging.getLogger(__name__)
+
+CONTROL_DEADLINE_S = 3.0
+"""How long the control channel may take to answer after the commit (commit-confirm)."""
+
+
+class NameGate(Protocol):
+    """The DNS gate with its table of learned names; all methods may be called from any thread."""
+
+    def handle(self, packet: QueuedPacket) -> QueueAnswer:
+        """Judge one queued packet."""
+        ...
+
+    def replace_policy(self, policy: Policy, own_addresses: Sequence[Address]) -> Sequence[LearnedAddress]:
+        """Judge by another policy from now on; gives the learned addresses it no longer covers."""
+        ...
+
+    def preload(
+        self, answers: Mapping[str, Sequence[tuple[Address, int]]], now: float
+    ) -> Sequence[LearnedAddress]:
+        """Learn from the agent's own look-ups, under the same rules as from seen answers."""
+        ...
+
+    def learned(self, now: float) -> Sequence[LearnedAddress]:
+        """What is learned and still alive."""
+        ...
+
+    def counters(self) -> Mapping[Reason, int]:
+        """How often the gate decided what."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """The ports of one host."""
+
+    backend: FilterBackend
+    queue: PacketQueue
+    flows: FlowTable
+    notifier: Notifier
+    store: StateStore
+    clock: Clock
+    resolver: NameResolver
+    probe: ControlProbe
+    inspector: HostInspector
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an order ended: the state in force, whether anything changed, and times in milliseconds."""
+
+    state: HostState
+    changed: bool
+    ended: EndedFlows
+    took_ms: Mapping[str, float]
+
+
+class Controller:
+    """The one who rules this host's filter."""
+
+    def __init__(
+        self,
+        outside: Outside,
+        gate: NameGate,
+        *,
+        load_config: Callable[[], AgentConfig],
+        load_list: LoadList,
+        queue_number: int,
+    ) -> None:
+        self.outside = outside
+        self.gate = gate
+        self.enforcement = Enforcement(outside.backend, outside.flows, outside.clock)
+        self.names = NameCache(outside.resolver, outside.clock)
+        self.load_config = load_config
+        self.load_list = load_list
+        self._queue_number = queue_number
+        self._lock = threading.RLock()
+        self._checked = False
+        self.control_ok = True
+        self.state = HostState.CONNECTED
+        self.generation = 0
+        self.isolation: Isolation | None = None
+        self.ruleset: Ruleset | None = None
+
+    # Orders
+
+    def isolate(self, order: IsolationOrder) -> Outcome:
+        """Reach and verify isolation as ordered; the host is untouched or rolled back on an error."""
+        with self._lock:
+            follow = self._step(Event.ISOLATE)
+            self.enforcement.took_ms.clear()
+            config = self.load_config()
+            facts = self.outside.inspector.facts()
+            built = build_policy(order, config, facts, self.load_list)
+            self._need_capabilities()
+            expiry = self._expiry(order)
+            isolation = Isolation(order, built.policy, built.lists, self.outside.clock.utc_now(), expiry)
+            if follow is HostState.ISOLATING:
+                return self._isolate(isolation, facts.own_addresses)
+            if self.isolation is None:
+                return self._adopt(isolation, facts.own_addresses)
+            return self._update(self.isolation, isolation, built, facts.own_addresses)
+
+    def preview(self, order: IsolationOrder) -> Mapping[str, object]:
+        """What an order would put in force, judged by the kernel, with nothing changed."""
+        with self._lock:
+            config = self.load_config()
+            facts = self.outside.inspector.facts()
+            built = build_policy(order, config, facts, self.load_list)
+            self._need_capabilities()
+            ruleset = compile_policy(built.policy, self._queue_number)
+            self._check_control(
+                ruleset, built.policy, self._would_learn(built.policy, order.geo), facts.own_addresses
+            )
+            self.enforcement.check(ruleset)
+        return {
+            "dry_run": True,
+            "state": self.state.value,
+            "lists": [
+                {"id": each.id, "version": each.version, "entries": each.entries} for each in built.lists
+            ],
+            "open_names": [
+                {"entry": entry.id, "pattern": entry.pattern, "ports": list(entry.ports)}
+                for entry in built.policy.entries
+            ],
+            "open_networks": [
+                {"entry": each.entry, "network": str(each.network), "port": each.port}
+                for each in built.policy.networks
+            ],
+            "resolvers": [str(address) for address in built.policy.resolvers],
+        }
+
+    def release(self, order: ReleaseOrder, *, why: EventKind = EventKind.RELEASED) -> Outcome:
+        """Reach and verify that nothing of ours is left in the kernel; twice does no harm."""
+        with self._lock:
+            event = Event.EXPIRED if why is EventKind.EXPIRED else Event.RELEASE
+            self.enforcement.took_ms.clear()
+            if self._step(event) is HostState.CONNECTED and self.enforcement.observe() is None:
+                return self._outcome(changed=False)
+            self._save(HostState.RELEASING)
+            try:
+                self.enforcement.release(self.ruleset)
+            except IsolatorError as error:
+                self._release_failed(error)
+                raise
+            self.outside.queue.close()
+            last = self.isolation
+            self.state, self.isolation, self.ruleset = HostState.CONNECTED, None, None
+            self.generation += 1
+            self._save(HostState.CONNECTED)
+            scope = last.order.scope.value if last else ""
+            self._tell(why, reason=order.comment, scope=scope)
+            return self._outcome(changed=True)
+
+    def _isolate(self, isolation: Isolation, own: Sequence[Address]) -> Outcome:
+        ruleset = compile_policy(isolation.policy, self._queue_number)
+        self.gate.replace_policy(isolation.policy, own)
+        learned = self._preload(isolation)
+        self._check_control(ruleset, isolation.policy, learned, own)
+        self.enforcement.check(ruleset)
+        before = self.generation
+        self.generation += 1
+        self.state, self.isolation, self.ruleset = HostState.ISOLATING, isolation, ruleset
+        self._save(HostState.ISOLATING)
+        try:
+            self.outside.queue.open(self._queue_number, self.gate.handle)
+            ended = self.enforcement.isolate(ruleset, learned)
+            self._confirm(isolation, learned)
+            self._save(HostState.ISOLATED)
+        except IsolatorError as error:
+            self._roll_back(error, before)
+            raise
+        self.state = HostState.ISOLATED
+        self._tell_isolated(EventKind.ISOLATED, isolation)
+        return self._outcome(changed=True, ended=ended)
+
+    def _adopt(self, isolation: Isolation, own: Sequence[Address]) -> Outcome:
+        """Rules stand but nobody knows whose order they keep: this order takes their place, no gap."""
+        ruleset = compile_policy(isolation.policy, self._queue_number)
+        self.gate.replace_policy(isolation.policy, own)
+        learned = self._preload(isolation)
+        self._check_control(ruleset, isolation.policy, learned, own)
+        self.enforcement.check(ruleset)
+        self.generation += 1
+        self.isolation, self.ruleset = isolation, ruleset
+        self._save(HostState.ISOLATED)
+        self.outside.queue.open(self._queue_number, self.gate.handle)
+        ended = self.enforcement.replace(ruleset, learned)
+        self._tell_isolated(EventKind.ISOLATED, isolation)
+        return self._outcome(changed=True, ended=ended)
+
+    def _update(
+        self, old: Isolation, isolation: Isolation, built: BuiltPolicy, own: Sequence[Address]
+    ) -> Outcome:
+        was = self.ruleset
+        isolation = replace(isolation, since=old.since)
+        wanted = compile_policy(built.policy, self._queue_number)
+        if was is not None and built.policy == old.policy and not self.enforcement.verify(was):
+            self.isolation = isolation
+            if isolation.order != old.order:
+                self.generation += 1
+                self._save(HostState.ISOLATED)
+            return self._outcome(changed=isolation.order != old.order)
+        self.enforcement.check(wanted)
+        self._check_control(wanted, built.policy, self._would_learn(built.policy, isolation.order.geo), own)
+        self.generation += 1
+        self.isolation = isolation
+        self._save(HostState.ISOLATED)
+        try:
+            ended = self._commit_update(isolation, was, wanted, own)
+            self._confirm(isolation, self._learned())
+        except IsolatorError as error:
+            self._restore(old, was, own, error)
+            raise
+        self._tell_isolated(EventKind.POLICY_UPDATED, isolation)
+        return self._outcome(changed=True, ended=ended)
+
+    def _commit_update(
+        self, isolation: Isolation, was: Ruleset | None, wanted: Ruleset, own: Sequence[Address]
+    ) -> EndedFlows:
+        """Narrow the gate before the kernel, so that nothing can be learned for an entry that goes."""
+        forget = self.gate.replace_policy(isolation.policy, own)
+        add = self._preload(isolation)
+        if was is None or self.enforcement.verify(was):
+            ended = self.enforcement.replace(wanted, self._learned())
+        else:
+            ended = self.enforcement.update(was, wanted, add=add, forget=forget, keep=self._learned())
+        self.ruleset = wanted
+        return ended
+
+    # Start, time and trouble
+
+    def recover(self) -> None:
+        """On start: compare journal and kernel and converge to what was last ordered."""
+        with self._lock:
+            record = journal.decode(self.outside.store.load())
+            observed = self.enforcement.observe()
+            if record is None or record.isolation is None:
+                self.generation = record.generation if record else 0
+                self._recover_without_order(record, armed=observed is not None and _is_armed(observed.chains))
+                return
+            self.generation = record.generation
+            self.isolation = record.isolation
+            self.ruleset = compile_policy(record.isolation.policy, self._queue_number)
+            if record.state is HostState.RELEASING:
+                self.state = HostState.ISOLATED
+                self.release(ReleaseOrder(record.isolation.order.comment))
+                return
+            self._recover_isolation(record.isolation)
+
+    def _recover_without_order(self, record: Record | None, *, armed: bool) -> None:
+        if armed and record is None:
+            # The journal is gone while the rules stand: whoever removed it must not be let out by that.
+            LOG.error("the host is isolated but the journal is missing; it stays isolated until released")
+            self.state = HostState.ISOLATED
+        elif self.enforcement.observe() is not None:
+            self.enforcement.release(None)
+
+    def _recover_isolation(self, isolation: Isolation) -> None:
+        own = self.outside.inspector.facts().own_addresses
+        self.gate.replace_policy(isolation.policy, own)
+        assert self.ruleset is not None
+        self.outside.queue.open(self._queue_number, self.gate.handle)
+        learned = self._preload(isolation)
+        if self.enforcement.verify(self.ruleset):
+            self.enforcement.replace(self.ruleset, learned)
+        else:
+            self.outside.backend.learn(elements_of(learned, now=self.outside.clock.boottime()))
+        self.state = HostState.ISOLATED
+        self._save(HostState.ISOLATED)
+        LOG.info("isolation of %s is in force again", isolation.since)
+
+    def tick(self) -> None:
+        """What time brings: the end of an isolation, a repair, fresh names. Called about once a second."""
+        with self._lock:
+            isolation = self.isolation
+            if self.state is not HostState.ISOLATED:
+                self._keep_names_warm()
+                return
+            if isolation is None or self.ruleset is None:
+                return
+            if isolation.expiry is not None and self._left(isolation.expiry) <= 0:
+                self.release(ReleaseOrder("the ordered time is over"), why=EventKind.EXPIRED)
+                return
+            self._persist_remaining(isolation)
+            found = self.enforcement.repair(self.ruleset, self._learned())
+            if found:
+                LOG.warning("our rules were changed by somebody and are back: %s", "; ".join(found))
+
+    def _keep_names_warm(self) -> None:
+        if not self.names.due():
+            return
+        config = self.load_config()
+        facts = self.outside.inspector.facts()
+        try:
+            built = build_policy(
+                IsolationOrder(lists=config.lists, geo=config.geo, profile=config.profile),
+                config,
+                facts,
+                self.load_list,
+            )
+        except IsolatorError as error:
+            LOG.warning("names cannot be asked for in advance: %s", error.sentence)
+            return
+        self.names.refresh(names_to_resolve(built.policy, config.geo), built.policy.resolvers, 2.0)
+
+    def _persist_remaining(self, isolation: Isolation) -> None:
+        """Once a minute, so that a reboot costs at most a minute of the ordered time."""
+        expiry = isolation.expiry
+        now = self.outside.clock.boottime()
+        if expiry is not None and now - expiry.boottime >= 60:
+            left = Expiry(self._left(expiry), now, self.outside.clock.boot_id())
+            self.isolation = replace(isolation, expiry=left)
+            self._save(HostState.ISOLATED)
+
+    def _left(self, expiry: Expiry) -> float:
+        return expiry.left(self.outside.clock.boottime(), self.outside.clock.boot_id())
+
+    def _expiry(self, order: IsolationOrder) -> Expiry | None:
+        if order.duration_s is None:
+            return None
+        return Expiry(order.duration_s, self.outside.clock.boottime(), self.outside.clock.boot_id())
+
+    # Pieces
+
+    def _step(self, event: Event) -> HostState:
+        try:
+            return step(self.state, event).state
+        except ImpossibleEventError as error:
+            raise IsolatorError(
+                FailureCode.IN_PROGRESS, event.value, f"{error}: wait for the order before to end"
+            ) from error
+
+    def _need_capabilities(self) -> None:
+        """Refuse at once what this host cannot do; asked for once, the answer does not change."""
+        if self._checked:
+            return
+        codes = {"permission": FailureCode.NO_PERMISSION, "queue": FailureCode.NO_QUEUE}
+        for capability in self.outside.backend.capabilities():
+            if capability.required and not capability.available:
+                code = codes.get(capability.code, FailureCode.NO_NFTABLES)
+                raise IsolatorError(
+                    code, "probe", f"{capability.detail}; without it {capability.lost_without}"
+                )
+        self._checked = True
+
+    def _preload(self, isolation: Isolation) -> Sequence[LearnedAddress]:
+        answers = self._answers(isolation.policy, isolation.order.geo)
+        return self.gate.preload(answers, self.outside.clock.boottime())
+
+    def _answers(self, policy: Policy, geo: Sequence[str]) -> Mapping[str, tuple[tuple[Address, int], ...]]:
+        return self.names.get(names_to_resolve(policy, geo), policy.resolvers)
+
+    def _would_learn(self, policy: Policy, geo: Sequence[str]) -> Sequence[LearnedAddress]:
+        """What the control channel's names resolve to, without touching the gate's table."""
+        answers = self._answers(policy, geo)
+        far = self.outside.clock.boottime() + 60
+        return [
+            LearnedAddress(Destination(address, Transport.TCP, entry.port), entry.host, entry.id, far)
+            for entry in policy.entries
+            if entry.list_id == CONTROL_LIST
+            for address, _ in answers.get(entry.host, ())
+        ]
+
+    def _check_control(
+        self,
+        ruleset: Ruleset,
+        policy: Policy,
+        learned: Sequence[LearnedAddress],
+        own: Sequence[Address],
+    ) -> None:
+        """P8, first half: walk the compiled rules with the control channel's packets."""
+        named = _control_doors(learned)
+        known = {each.name for each in learned}
+        for entry in policy.entries:
+            if entry.list_id == CONTROL_LIST and entry.host not in known:
+                raise IsolatorError(
+                    FailureCode.CONTROL_CHANNEL_CUT,
+                    "check_control_channel",
+                    f"the control channel {entry.host}:{entry.port} has no address now: isolation would "
+                    "cut it, so nothing was changed; give it by address in agent.yaml or mend DNS",
+                )
+        held = {
+            name: frozenset(each.key for each in elements)
+            for name, elements in by_set(elements_of(learned, now=self.outside.clock.boottime())).items()
+        }
+        cut = cut_doors(ruleset, (*fixed_control_doors(policy), *named), own, held)
+        if cut:
+            raise IsolatorError(
+                FailureCode.CONTROL_CHANNEL_CUT,
+                "check_control_channel",
+                f"these rules would cut the control channel {', '.join(map(str, cut))}: nothing was changed",
+            )
+
+    def _confirm(self, isolation: Isolation, learned: Sequence[LearnedAddress]) -> None:
+        """P8, second half: try the control channel for real; without an answer, as the order says."""
+        doors = (*fixed_control_doors(isolation.policy), *_control_doors(learned))
+        if not doors:
+            self.control_ok = True
+            return
+        self.control_ok = self.outside.probe.reachable(doors, CONTROL_DEADLINE_S)
+        if not self.control_ok and isolation.order.on_silence is OnSilence.ROLL_BACK:
+            raise IsolatorError(
+                FailureCode.CONTROL_CHANNEL_SILENT,
+                "confirm",
+                f"the control channel {', '.join(map(str, doors))} did not answer within "
+                f"{CONTROL_DEADLINE_S:g} s of the isolation, which was rolled back",
+            )
+
+    def _roll_back(self, error: IsolatorError, generation: int) -> None:
+        LOG.error("isolation failed in %s (%s): rolling back", error.operation, error.code.value)
+        try:
+            self.enforcement.release(self.ruleset)
+        except IsolatorError as worse:
+            # Half is not an option: the order stands, the journal says so, and `tick` repairs it.
+            self.state = HostState.ISOLATED
+            sentence = (
+                f"{error.sentence}; the roll-back failed too ({worse.sentence}): the host stays isolated"
+            )
+            raise IsolatorError(error.code, "roll_back", sentence) from worse
+        self.outside.queue.close()
+        self.state, self.isolation, self.ruleset = HostState.CONNECTED, None, None
+        self.generation = generation
+        self._save(HostState.CONNECTED)
+        self._tell(EventKind.ISOLATION_FAILED, reason=error.sentence)
+
+    def _restore(
+        self, old: Isolation, was: Ruleset | None, own: Sequence[Address], error: IsolatorError
+    ) -> None:
+        """An update failed: the isolation before it is put back, never less."""
+        LOG.error("update failed in %s (%s): the isolation before stays", error.operation, error.code.value)
+        self.isolation = old
+        self.gate.replace_policy(old.policy, own)
+        self._preload(old)
+        self.ruleset = was or compile_policy(old.policy, self._queue_number)
+        self._save(HostState.ISOLATED)
+        if self.enforcement.verify(self.ruleset):
+            self.enforcement.replace(self.ruleset, self._learned())
+
+    def _release_failed(self, error: IsolatorError) -> None:
+        """A release that failed leaves the host isolated, as it was."""
+        LOG.error("release failed in %s (%s): the host stays isolated", error.operation, error.code.value)
+        self.state = HostState.ISOLATED
+        self._save(HostState.ISOLATED)
+        if self.ruleset is not None:
+            self.enforcement.repair(self.ruleset, self._learned())
+        self._tell(EventKind.RELEASE_FAILED, reason=error.sentence)
+
+    def _learned(self) -> Sequence[LearnedAddress]:
+        return self.gate.learned(self.outside.clock.boottime())
+
+    def _save(self, state: HostState) -> None:
+        isolation = None if state is HostState.CONNECTED else self.isolation
+        if isolation is None and state is not HostState.CONNECTED:
+            return  # rules without a journal (see _recover_without_order): there is nothing true to write
+        self.outside.store.save(journal.encode(Record(state, self.generation, isolation)))
+
+    def _tell_isolated(self, kind: EventKind, isolation: Isolation) -> None:
+        order = isolation.order
+        self._tell(kind, reason=order.comment, scope=order.scope.value)
+
+    def _tell(self, kind: EventKind, *, reason: str = "", scope: str = "") -> None:
+        event = HostEvent(kind, self.outside.clock.utc_now(), reason=reason, scope=scope)
+        self.outside.notifier.tell(event)
+
+    def _outcome(self, *, changed: bool, ended: EndedFlows | None = None) -> Outcome:
+        return Outcome(self.state, changed, ended or EndedFlows(), dict(self.enforcement.took_ms))
+
+
+def _control_doors(learned: Sequence[LearnedAddress]) -> tuple[Destination, ...]:
+    """Doors learned for the control channel's host names."""
+    return tuple(each.destination for each in learned if each.entry.startswith(f"{CONTROL_LIST}#"))
+
+
+def _is_armed(chains: Mapping[str, ObservedChain]) -> bool:
+    """Does any chain of the table see packets?"""
+    return any(chain.hook is not None for chain in chains.values())

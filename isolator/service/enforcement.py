@@ -1,0 +1,129 @@
+"""The kernel side of an order: prepare, arm, update, release, verify, repair.
+
+Every change is a transaction of `core.plan`; after each the kernel is read back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from isolator.core import plan
+from isolator.core.learned_elements import by_set, elements_of
+from isolator.core.trace import trace
+from isolator.model.failure import FailureCode, IsolatorError
+from isolator.model.flow import LearnedAddress, Packet
+from isolator.model.ruleset import Element, ElementKey, ObservedTable, Ruleset
+from isolator.model.verdict import Verdict
+from isolator.ports import Clock, EndedFlows, FilterBackend, FlowTable
+from isolator.render.nft import expected_table
+
+T = TypeVar("T")
+
+
+@dataclass
+class Enforcement:
+    """One host's filter, as far as this agent rules it."""
+
+    backend: FilterBackend
+    flows: FlowTable
+    clock: Clock
+    repairs: int = 0
+    verified_at: str | None = None
+    took_ms: dict[str, float] = field(default_factory=dict)
+    """How long the last commit, flow ending and read-back took, for the order's report."""
+
+    def observe(self) -> ObservedTable | None:
+        """Our table as the kernel has it."""
+        return self.backend.observe()
+
+    def check(self, ruleset: Ruleset) -> None:
+        """Have the kernel judge the whole ruleset without touching anything."""
+        self.backend.check(plan.replace(ruleset, {}))
+
+    def isolate(self, ruleset: Ruleset, learned: Sequence[LearnedAddress]) -> EndedFlows:
+        """From connected to isolated: two commits, old flows ended, read back."""
+        elements = self._elements(learned)
+        self.backend.apply(plan.prepare(ruleset, elements))
+        self._timed("commit_ms", lambda: self.backend.apply(plan.arm(ruleset)))
+        return self._settle(ruleset, elements)
+
+    def replace(self, ruleset: Ruleset, learned: Sequence[LearnedAddress]) -> EndedFlows:
+        """Whatever is there: after this commit it is exactly the ruleset."""
+        elements = self._elements(learned)
+        self._timed("commit_ms", lambda: self.backend.apply(plan.replace(ruleset, elements)))
+        return self._settle(ruleset, elements)
+
+    def update(
+        self,
+        current: Ruleset,
+        wanted: Ruleset,
+        *,
+        add: Sequence[LearnedAddress],
+        forget: Sequence[LearnedAddress],
+        keep: Sequence[LearnedAddress],
+    ) -> EndedFlows:
+        """From one isolation to another in one commit; flows the new one forbids end."""
+        transaction = plan.update(current, wanted, add=self._elements(add), forget=self._elements(forget))
+        self._timed("commit_ms", lambda: self.backend.apply(transaction))
+        return self._settle(wanted, self._elements(keep))
+
+    def release(self, ruleset: Ruleset | None) -> None:
+        """Everything passes again, then our table is gone."""
+        started = time.perf_counter()
+        if ruleset is not None and self.backend.observe() is not None:
+            self.backend.apply(plan.open_up(ruleset))
+            self.took_ms["commit_ms"] = _ms_since(started)
+        self.backend.apply(plan.remove())
+        if self.backend.observe() is not None:
+            raise IsolatorError(
+                FailureCode.NOT_AS_WANTED, "release", "the kernel still lists our table after its removal"
+            )
+        self.verified_at = None
+
+    def verify(self, ruleset: Ruleset) -> tuple[str, ...]:
+        """What differs from the ruleset; remembers the time when nothing does."""
+        found = plan.drift(self.backend.observe(), expected_table(ruleset))
+        if not found:
+            self.verified_at = self.clock.utc_now()
+        return found
+
+    def repair(self, ruleset: Ruleset, learned: Sequence[LearnedAddress]) -> tuple[str, ...]:
+        """Put back what somebody changed; gives what was wrong, empty when nothing was."""
+        found = self.verify(ruleset)
+        if found:
+            self.replace(ruleset, learned)
+            self.repairs += 1
+        return found
+
+    def _settle(self, ruleset: Ruleset, learned: Mapping[str, tuple[Element, ...]]) -> EndedFlows:
+        held = {name: frozenset(each.key for each in elements) for name, elements in learned.items()}
+        ended = self._timed("flows_ms", lambda: self.flows.end(lambda p: _may_go_on(ruleset, p, held)))
+        found = self._timed("verify_ms", lambda: self.verify(ruleset))
+        if found:
+            raise IsolatorError(
+                FailureCode.NOT_AS_WANTED,
+                "verify",
+                f"the kernel does not hold what was committed: {'; '.join(found)}",
+            )
+        return ended
+
+    def _elements(self, learned: Sequence[LearnedAddress]) -> dict[str, tuple[Element, ...]]:
+        return by_set(elements_of(learned, now=self.clock.boottime()))
+
+    def _timed(self, name: str, action: Callable[[], T]) -> T:
+        started = time.perf_counter()
+        result = action()
+        self.took_ms[name] = _ms_since(started)
+        return result
+
+
+def _may_go_on(ruleset: Ruleset, packet: Packet, learned: Mapping[str, frozenset[ElementKey]]) -> bool:
+    """A flow to a resolver goes on under the gate; every other one needs the rules' accept."""
+    return trace(ruleset, packet, learned, gate=Verdict.ACCEPT).verdict is Verdict.ACCEPT
+
+
+def _ms_since(started: float) -> float:
+    return round((time.perf_counter() - started) * 1000, 3)

@@ -1,0 +1,159 @@
+"""Why a destination is open or shut, from the same rules that the kernel holds."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+
+from allowlists.index import Index
+from allowlists.model import Entry
+from isolator.core.learned_elements import by_set, elements_of
+from isolator.core.trace import Walk, trace
+from isolator.model.flow import Address, Destination, Hook, LearnedAddress, Packet, Transport
+from isolator.model.policy import Policy
+from isolator.model.ruleset import ElementKey, Ruleset
+from isolator.model.verdict import Reason, Verdict
+from isolator.render.nft import rule_text
+from isolator.service.destination import Asked
+
+_EPHEMERAL_PORT = 50_000
+_DEFAULT_PORT = 443
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Verdict for one destination, with everything that led to it."""
+
+    verdict: Verdict
+    reason: Reason
+    rule: str
+    entry: str | None
+    pattern: str | None
+    sentence: str
+    addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """An isolation to be asked about: in force, or the one the configuration would give."""
+
+    policy: Policy
+    ruleset: Ruleset
+    learned: Sequence[LearnedAddress]
+    own_addresses: Sequence[Address]
+    now: float
+
+
+def explain(rules: Rules, asked: Asked) -> Explanation:
+    """What happens, under these rules, to a new connection of this host to the destination."""
+    if asked.address is not None:
+        return _explain_address(rules, asked, asked.address)
+    return _explain_name(rules, asked, asked.name or "")
+
+
+def _explain_name(rules: Rules, asked: Asked, name: str) -> Explanation:
+    entries = Index(rules.policy.entries).match(name)
+    if not entries:
+        return Explanation(
+            Verdict.REJECT,
+            Reason.DNS_NAME_NOT_ALLOWED,
+            "gate: a query for a name that no entry covers is answered REFUSED on this host",
+            None,
+            None,
+            f"{name} is on no list in force: its DNS query never leaves the host",
+        )
+    fitting = [entry for entry in entries if _fits(entry, asked)]
+    if not fitting:
+        doors = sorted({f"{entry.protocol.value}/{port}" for entry in entries for port in entry.ports})
+        return Explanation(
+            Verdict.REJECT,
+            Reason.NOT_LISTED,
+            "filter_output: no set holds this port",
+            entries[0].id,
+            entries[0].pattern,
+            f"{name} is listed, but only for {', '.join(doors)}: {_door(asked)} stays shut",
+        )
+    return _open_name(rules, asked, name, fitting[0])
+
+
+def _open_name(rules: Rules, asked: Asked, name: str, entry: Entry) -> Explanation:
+    known = [
+        each
+        for each in rules.learned
+        if each.name == name and (asked.port is None or each.destination.port == asked.port)
+    ]
+    addresses = tuple(sorted({str(each.destination.address) for each in known}))
+    rule = "gate: name allowed, its addresses are learned before the answer is delivered"
+    if known:
+        walk = _walk(rules, known[0].destination)
+        rule = f"{rule}; then {_rule_shown(rules, walk)}"
+    state = f"now {', '.join(addresses)}" if addresses else "no address learned yet, the next query opens it"
+    return Explanation(
+        Verdict.ACCEPT,
+        Reason.LEARNED_ADDRESS,
+        rule,
+        entry.id,
+        entry.pattern,
+        f"{name} is open by entry {entry.id} ({entry.pattern}): {state}",
+        addresses,
+    )
+
+
+def _explain_address(rules: Rules, asked: Asked, address: Address) -> Explanation:
+    door = Destination(address, asked.transport, asked.port or _DEFAULT_PORT)
+    walk = _walk(rules, door)
+    entry, name = _owner(rules, door) if walk.verdict is Verdict.ACCEPT else (None, None)
+    sentence = _sentence(door, walk, entry, name)
+    return Explanation(walk.verdict, walk.reason, _rule_shown(rules, walk), entry, name, sentence)
+
+
+def _sentence(door: Destination, walk: Walk, entry: str | None, name: str | None) -> str:
+    if walk.verdict is Verdict.ACCEPT:
+        return f"{door} is open ({walk.reason.value}" + (f", entry {entry}, {name})" if entry else ")")
+    if walk.verdict is Verdict.QUEUE:
+        return f"{door} is a resolver: each query is judged by the name it asks for"
+    return f"{door} is shut ({walk.reason.value}): no entry opens it, and the sender is told at once"
+
+
+def _owner(rules: Rules, door: Destination) -> tuple[str | None, str | None]:
+    for each in rules.learned:
+        if each.destination == door:
+            return each.entry, each.name
+    for network in rules.policy.networks:
+        same = (network.transport, network.port) == (door.transport, door.port)
+        if same and network.network.version == door.address.version and door.address in network.network:
+            return network.entry, str(network.network)
+    return None, None
+
+
+def _walk(rules: Rules, door: Destination) -> Walk:
+    own = {address.version: address for address in rules.own_addresses}
+    packet = Packet(
+        hook=Hook.OUTPUT,
+        source=own.get(door.address.version, door.address),
+        destination=door.address,
+        protocol=door.transport.value,
+        source_port=_EPHEMERAL_PORT,
+        destination_port=door.port,
+        loopback=door.address.is_loopback or door.address in rules.own_addresses,
+        tcp_flags=frozenset({"syn"}) if door.transport is Transport.TCP else frozenset(),
+    )
+    held: Mapping[str, Container[ElementKey]] = {
+        name: frozenset(each.key for each in elements)
+        for name, elements in by_set(elements_of(rules.learned, now=rules.now)).items()
+    }
+    return trace(rules.ruleset, packet, held)
+
+
+def _rule_shown(rules: Rules, walk: Walk) -> str:
+    if walk.rule is None:
+        return f"{walk.chain}: policy drop"
+    return f"{walk.chain}: {rule_text(walk.rule, rules.ruleset.queue_number)}"
+
+
+def _fits(entry: Entry, asked: Asked) -> bool:
+    return entry.protocol.value == asked.transport.value and (asked.port is None or asked.port in entry.ports)
+
+
+def _door(asked: Asked) -> str:
+    return f"{asked.transport.value}/{asked.port}" if asked.port else asked.transport.value

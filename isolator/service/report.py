@@ -1,0 +1,149 @@
+"""The agent's answers to `status` and `explain` as JSON values (keys are stable, see the interfaces)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from isolator.core.compiler import compile_policy
+from isolator.model.order import HostState, IsolationOrder
+from isolator.model.verdict import Reason
+from isolator.service.controller import Controller
+from isolator.service.destination import parse_destination
+from isolator.service.explain import Explanation, Rules, explain
+from isolator.service.policy_builder import build_policy
+
+DROPPING = frozenset(
+    {
+        Reason.NOT_LISTED,
+        Reason.INBOUND_NOT_LISTED,
+        Reason.FORWARDED,
+        Reason.DNS_UNJUDGED,
+        Reason.RESOLVER_NOT_APPROVED,
+    }
+)
+"""Kernel counters of packets that did not pass."""
+
+GATE_PASSING = frozenset({Reason.DNS_NAME_ALLOWED, Reason.DNS_ANSWER_LEARNED, Reason.DNS_ANSWER_EMPTY})
+"""Gate counters of packets that passed; the gate's others were dropped or answered here."""
+
+LAYERS = ("inet input", "inet output", "inet forward", "dns gate")
+
+
+def status(controller: Controller) -> dict[str, Any]:
+    """State, enforcement as read back from the kernel just now, learned names and counters."""
+    isolation = controller.isolation
+    verified = False
+    if controller.state is HostState.ISOLATED and controller.ruleset is not None:
+        verified = not controller.enforcement.verify(controller.ruleset)
+    elif controller.state is HostState.CONNECTED:
+        verified = controller.enforcement.observe() is None
+    return {
+        "state": controller.state.value,
+        "isolation_type": isolation.order.scope.value if isolation else None,
+        "comment": isolation.order.comment if isolation else None,
+        "lists": [
+            {"id": each.id, "version": each.version, "entries": each.entries}
+            for each in (isolation.lists if isolation else ())
+        ],
+        "since": isolation.since if isolation else None,
+        "expires_at": _expires_at(controller),
+        "generation": controller.generation,
+        "enforcement": {
+            "backend": controller.outside.backend.name,
+            "layers": list(LAYERS) if controller.state is HostState.ISOLATED else [],
+            "verified": verified,
+            "verified_at": controller.enforcement.verified_at,
+            "repairs": controller.enforcement.repairs,
+        },
+        "control_channel": {
+            "ok": controller.control_ok,
+            "endpoints": [str(each) for each in (isolation.policy.control if isolation else ())],
+        },
+        "learned": _learned(controller),
+        "counters": _counters(controller),
+        "queue": dict(controller.outside.queue.statistics()),
+    }
+
+
+def _expires_at(controller: Controller) -> str | None:
+    isolation, clock = controller.isolation, controller.outside.clock
+    if isolation is None or isolation.expiry is None:
+        return None
+    left = isolation.expiry.left(clock.boottime(), clock.boot_id())
+    at = datetime.fromisoformat(clock.utc_now()) + timedelta(seconds=max(0.0, left))
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _learned(controller: Controller) -> list[dict[str, Any]]:
+    if controller.state is not HostState.ISOLATED:
+        return []
+    now = controller.outside.clock.boottime()
+    return [
+        {
+            "name": each.name,
+            "address": str(each.destination.address),
+            "port": each.destination.port,
+            "entry": each.entry,
+            "expires_in_s": max(0, round(each.expires_at - now)),
+        }
+        for each in controller.gate.learned(now)
+    ]
+
+
+def _counters(controller: Controller) -> dict[str, dict[str, int]]:
+    accepted: dict[str, int] = {}
+    dropped: dict[str, int] = {}
+    observed = controller.enforcement.observe()
+    for name, count in sorted((observed.counters if observed else {}).items()):
+        known = name in Reason._value2member_map_
+        (dropped if not known or Reason(name) in DROPPING else accepted)[name] = count
+    for reason, count in controller.gate.counters().items():
+        (accepted if reason in GATE_PASSING else dropped)[reason.value] = count
+    return {"accepted": accepted, "dropped": dropped}
+
+
+def explanation(controller: Controller, text: str) -> dict[str, Any]:
+    """The verdict now, and what it would be under isolation when the host is connected."""
+    asked = parse_destination(text)
+    inside = controller.state is HostState.ISOLATED
+    found = explain(_rules(controller), asked)
+    shown = _shown(found)
+    if inside:
+        return {"destination": text, "state": controller.state.value, "during": "isolation", **shown}
+    return {
+        "destination": text,
+        "state": controller.state.value,
+        "during": "not isolated",
+        "verdict": "accept",
+        "reason": Reason.NOT_ISOLATED.value,
+        "rule": None,
+        "entry": None,
+        "sentence": f"the host is not isolated; if it were: {found.sentence}",
+        "if_isolated": shown,
+    }
+
+
+def _shown(found: Explanation) -> dict[str, Any]:
+    return {
+        "verdict": found.verdict.value,
+        "reason": found.reason.value,
+        "rule": found.rule,
+        "entry": found.entry,
+        "pattern": found.pattern,
+        "addresses": list(found.addresses),
+        "sentence": found.sentence,
+    }
+
+
+def _rules(controller: Controller) -> Rules:
+    """The isolation in force, or the one that the configuration would give now."""
+    facts = controller.outside.inspector.facts()
+    now = controller.outside.clock.boottime()
+    if controller.isolation is not None and controller.ruleset is not None:
+        learned = controller.gate.learned(now)
+        return Rules(controller.isolation.policy, controller.ruleset, learned, facts.own_addresses, now)
+    config = controller.load_config()
+    order = IsolationOrder(lists=config.lists, geo=config.geo, profile=config.profile)
+    policy = build_policy(order, config, facts, controller.load_list).policy
+    return Rules(policy, compile_policy(policy, 0), (), facts.own_addresses, now)

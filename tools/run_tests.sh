@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Runs every test: those without privileges side by side, those in namespaces one after the other
+# (they measure packets in time and must not share the processors), then the coverage floor.
+set -uo pipefail
+py=.venv/bin/python
+export COVERAGE_FILE="${COVERAGE_FILE:-.coverage}"
+rm -f "$COVERAGE_FILE" "$COVERAGE_FILE".*
+status=0
+"$py" -m coverage run --parallel-mode -m pytest -q tests/unit tests/property tests/golden || status=1
+"$py" -m pytest -q tests/contract tests/netns tests/e2e || status=1
+"$py" -m coverage combine -q || status=1
+"$py" -m coverage report --fail-under=100 --skip-covered \
+  --include='allowlists/*,isolator/model/*,isolator/core/*,isolator/wire/*' || status=1
+exit $status
