@@ -24,7 +24,7 @@ from isolator.model.dns import (
     RecordType,
     addresses_in,
 )
-from isolator.model.flow import Address, Destination, LearnedAddress
+from isolator.model.flow import Address, LearnedAddress
 from isolator.model.policy import LearnLimits, Policy
 from isolator.model.verdict import Decision, Reason, Verdict
 
@@ -41,6 +41,7 @@ _FORWARDED = frozenset({RecordType.A, RecordType.AAAA, RecordType.CNAME})
 _WITHHELD = frozenset({RecordType.HTTPS, RecordType.SVCB})
 _QUERY_FLAGS = RD | AD | CD
 _DO = 0x8000
+_MAX_OPENINGS = 8_192
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +52,18 @@ class GatePolicy:
     resolvers: frozenset[Address] = frozenset()
     limits: LearnLimits = field(default_factory=LearnLimits)
     usable: UsableAddresses = field(default_factory=lambda: UsableAddresses((), ()))
-    pinned: frozenset[str] = frozenset()
 
 
-def gate_policy(
-    policy: Policy, index: NameIndex, *, own_addresses: Collection[Address], pinned: Iterable[str] = ()
-) -> GatePolicy:
+def gate_policy(policy: Policy, index: NameIndex, own_addresses: Collection[Address]) -> GatePolicy:
     """Give the gate's part of a policy; `index` finds the policy's entries by name.
 
-    `pinned` names (those resolved ahead for the control channel and the service) are never pushed out of the
-    names table by others. Zones of link-local resolvers are dropped: packets do not carry them.
+    Zones of link-local resolvers are dropped: packets do not carry them.
     """
     return GatePolicy(
         index,
         frozenset(unscoped(address) for address in policy.resolvers),
         policy.limits,
         UsableAddresses(own_addresses, policy.limits.private_answers),
-        frozenset(pinned),
     )
 
 
@@ -104,7 +100,7 @@ class DnsGate:
     `now` is CLOCK_BOOTTIME in seconds and must not go back.
     """
 
-    __slots__ = ("_limits", "_new_names", "_next_sweep", "_pending", "_policy", "names")
+    __slots__ = ("_limits", "_new_names", "_next_sweep", "_openings", "_pending", "_policy", "names")
 
     def __init__(self, policy: GatePolicy | None = None, limits: GateLimits | None = None) -> None:
         self._limits = limits or GateLimits()
@@ -114,17 +110,17 @@ class DnsGate:
         self._next_sweep = 0.0
         self.names = LearnedNames(self._limits.names)
         """What has been learned; read it, let the gate write it."""
-        self.names.pin(self._policy.pinned)
+        self._openings: dict[str, Opening] = {}
 
-    def replace_policy(self, policy: GatePolicy) -> tuple[Destination, ...]:
+    def replace_policy(self, policy: GatePolicy, now: float) -> tuple[LearnedAddress, ...]:
         """Go by another policy from now on.
 
-        Gives the destinations that were open and that no name opens any more, for the kernel to forget.
-        Queries under way stay remembered: their answers are judged by the new policy.
+        Gives what was open and no name opens any more, for the kernel to forget. Queries under way stay
+        remembered: their answers are judged by the new policy.
         """
         self._policy = policy
-        self.names.pin(policy.pinned)
-        return self.names.retain(self._opening, policy.usable.__contains__)
+        self._openings.clear()
+        return self.names.retain(self._opening, policy.usable, now)
 
     def judge_query(self, query: Datagram, message: DnsMessage, now: float) -> Ruling:
         """Judge a readable message on its way out to port 53."""
@@ -187,23 +183,34 @@ class DnsGate:
     ) -> tuple[LearnedAddress, ...]:
         """Take (address, TTL in seconds) pairs that the agent asked for itself, with the same checks.
 
-        Gives what the caller must put into the kernel; the names table has it already. Empty for a name that
-        the policy does not cover and when no address is usable.
+        Gives what the caller must put into the kernel, all of it whatever the table says; the table has it
+        already. The name is pinned: no other can push it out. Empty for a name that the policy does not
+        cover and when no address is usable.
         """
         found = self._opening(name)
-        proposal = None if found is None else self._propose(found, addresses, now)
+        if found is None:
+            return ()
+        self.names.pin(name)
+        proposal = self._propose(found, addresses, now, anew=True)
         if proposal is None:
             return ()
         self.names.add(proposal)
         return proposal.renewed
 
     def _opening(self, name: str) -> Opening | None:
-        index = self._policy.index
-        return None if index is None else opening(index, name)
+        """What the name opens; remembered, because each allowed name is looked up twice at least."""
+        found = self._openings.get(name)
+        if found is None and self._policy.index is not None:
+            found = opening(self._policy.index, name)
+            if found is not None:
+                if len(self._openings) >= _MAX_OPENINGS:
+                    self._openings.clear()
+                self._openings[name] = found
+        return found
 
     def _let_out(self, query: Datagram, id_: int, question: Question, found: Opening, now: float) -> Ruling:
         """An allowed query: within the bounds it is remembered and may leave."""
-        listed = found.exact or question.name in self._policy.pinned
+        listed = found.exact or self.names.is_pinned(question.name)
         known = listed or self.names.knows(question.name)
         if not known and not self._new_names.admit(found.entry, question.name, now):
             return _drop(Reason.DNS_TOO_MANY_NAMES, LocalReply.REFUSED, found.entry)
@@ -218,14 +225,15 @@ class DnsGate:
         return Ruling(Decision(Verdict.ACCEPT, Reason.DNS_ANSWER_LEARNED, found.entry), proposal=proposal)
 
     def _propose(
-        self, found: Opening, addresses: Iterable[tuple[Address, int]], now: float
+        self, found: Opening, addresses: Iterable[tuple[Address, int]], now: float, *, anew: bool = False
     ) -> Proposal | None:
         """What the usable ones of the addresses would open; None when there is none."""
         policy = self._policy
         usable = [pair for pair in addresses if pair[0] in policy.usable]
         if not usable:
             return None
-        return self.names.propose(found, usable[: self._limits.names.per_answer], policy.limits, now)
+        few = usable[: self._limits.names.per_answer]
+        return self.names.propose(found, few, policy.limits, now, anew=anew)
 
     def _sweep(self, now: float) -> None:
         if now >= self._next_sweep:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from isolator.core.doors import Opening
+from isolator.core.usable import UsableAddresses
 from isolator.model.flow import Address, Destination, LearnedAddress
 from isolator.model.policy import LearnLimits
 
@@ -72,7 +73,7 @@ class LearnedNames:
         self._elements: dict[Address, dict[Destination, _Element]] = {}
         self._shares: dict[str, OrderedDict[_Binding, None]] = {}
         self._buckets: dict[int, dict[_Binding, None]] = {}
-        self._pinned: frozenset[str] = frozenset()
+        self._pinned: set[str] = set()
         self._size = 0
         self._swept_to = 0
 
@@ -83,9 +84,22 @@ class LearnedNames:
         """Say whether any address of the name is on record."""
         return name in self._names
 
-    def pin(self, names: Iterable[str]) -> None:
-        """Give these names the room of listed ones from now on, in place of those pinned before."""
-        self._pinned = frozenset(names)
+    def pin(self, name: str) -> None:
+        """Give a name the room of listed ones from now on, as long as the policy covers it."""
+        self._pinned.add(name)
+
+    def is_pinned(self, name: str) -> bool:
+        """Say whether the name was pinned."""
+        return name in self._pinned
+
+    def clear(self) -> None:
+        """Forget everything: the kernel's sets are gone, or are about to be made anew."""
+        self._names.clear()
+        self._elements.clear()
+        self._shares.clear()
+        self._buckets.clear()
+        self._pinned.clear()
+        self._size = 0
 
     def propose(
         self,
@@ -93,12 +107,15 @@ class LearnedNames:
         addresses: Iterable[tuple[Address, int]],
         limits: LearnLimits,
         now: float,
+        *,
+        anew: bool = False,
     ) -> Proposal:
         """Give what to learn from (address, TTL) pairs; changes nothing.
 
         A lifetime is the TTL and a grace, between floor and ceiling. What the kernel holds long enough is not
         renewed: for the time the asker may keep the answer, and for half of the lifetime. So an element is
         never shortened, and a name asked a thousand times a second costs the kernel one update in a while.
+        `anew` renews all, for a kernel that may hold nothing yet.
         """
         renewed: list[LearnedAddress] = []
         known: list[LearnedAddress] = []
@@ -111,13 +128,16 @@ class LearnedNames:
                 destination = Destination(address, door.transport, door.port)
                 binding = mine.get(destination)
                 element = binding.element if binding else there.get(destination)
-                if element is None or element.until < enough:
-                    renewed.append(LearnedAddress(destination, opening.name, door.entry, now + lifetime))
+                if element is None or element.until < enough or anew:
+                    until = now + lifetime if element is None else max(now + lifetime, element.until)
+                    renewed.append(LearnedAddress(destination, opening.name, door.entry, until))
                 elif binding is None or binding.learned.expires_at < enough:
                     until = min(now + lifetime, element.until)
                     known.append(LearnedAddress(destination, opening.name, door.entry, until))
-        listed = opening.exact or opening.name in self._pinned
-        return Proposal(tuple(renewed), tuple(known), listed)
+        return Proposal(tuple(renewed), tuple(known), self._is_listed(opening))
+
+    def _is_listed(self, opening: Opening) -> bool:
+        return opening.exact or opening.name in self._pinned
 
     def add(self, proposal: Proposal) -> None:
         """Take over what was proposed, once the kernel has what had to be renewed."""
@@ -156,23 +176,30 @@ class LearnedNames:
         )
 
     def retain(
-        self, opening_of: Callable[[str], Opening | None], usable: Callable[[Address], bool]
-    ) -> tuple[Destination, ...]:
-        """Drop what a new policy does not open; gives the destinations that no name keeps open any more."""
-        closed: dict[Destination, None] = {}
+        self, opening_of: Callable[[str], Opening | None], usable: UsableAddresses, now: float
+    ) -> tuple[LearnedAddress, ...]:
+        """Drop what a new policy does not open; gives what no name keeps open any more, each door once."""
+        self._pinned = {name for name in self._pinned if opening_of(name) is not None}
+        closed: dict[Destination, LearnedAddress] = {}
         for name in list(self._names):
             opening = opening_of(name)
             doors = {} if opening is None else {(d.transport, d.port): d.entry for d in opening.doors}
-            listed = opening is not None and (opening.exact or name in self._pinned)
+            listed = opening is not None and self._is_listed(opening)
             for destination, binding in list(self._names[name].items()):
                 entry = doors.get((destination.transport, destination.port))
-                if entry is None or not usable(destination.address):
+                if entry is None or destination.address not in usable:
                     self._drop(binding)
-                    closed[destination] = None
+                    last = replace(binding.learned, expires_at=binding.element.until)
+                    if last.expires_at >= now:
+                        closed[destination] = last
                 else:
                     kept = LearnedAddress(destination, name, entry, binding.learned.expires_at)
                     self._put(kept, listed=listed)
-        return tuple(each for each in closed if each not in self._elements.get(each.address, _NO_ELEMENTS))
+        return tuple(
+            learned
+            for door, learned in closed.items()
+            if door not in self._elements.get(door.address, _NO_ELEMENTS)
+        )
 
     def _put(self, learned: LearnedAddress, *, listed: bool) -> None:
         destination = learned.destination

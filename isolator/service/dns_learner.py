@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from threading import Lock
 
-from isolator.core.decide import DnsGate, GatePolicy, Ruling
+from allowlists.index import Index
+from isolator.core.decide import DnsGate, GateLimits, Ruling, gate_policy
+from isolator.core.learned_elements import elements_of
 from isolator.model.datagram import Datagram
 from isolator.model.dns import DnsMessage, LocalReply, Rcode
-from isolator.model.flow import Address, Destination, Hook, LearnedAddress
+from isolator.model.flow import Address, Hook, LearnedAddress
+from isolator.model.policy import Policy
 from isolator.model.verdict import Decision, Reason, Verdict
-from isolator.ports import Clock, Learner, QueueAnswer, QueuedPacket
+from isolator.ports import Clock, FilterBackend, QueueAnswer, QueuedPacket
 from isolator.wire.dns_message import parse_dns
 from isolator.wire.dns_render import render_format_error, render_local_answer
 from isolator.wire.ip_packet import parse_ip, parse_udp, render_udp
@@ -30,62 +33,69 @@ class DnsLearner:
     replaced cannot be overtaken by an address of the one before.
     """
 
-    def __init__(self, gate: DnsGate, learn: Learner, clock: Clock) -> None:
-        self._gate = gate
-        self._learn = learn
+    def __init__(self, backend: FilterBackend, clock: Clock, limits: GateLimits | None = None) -> None:
+        self._backend = backend
         self._clock = clock
+        self._gate = DnsGate(limits=limits)
         self._lock = Lock()
-        self._counts: dict[Verdict, Counter[Reason]] = {Verdict.ACCEPT: Counter(), Verdict.DROP: Counter()}
+        self._counts: Counter[Reason] = Counter()
         self._unreadable: Counter[Unreadable] = Counter()
         self._faults = 0
 
-    def handle(self, queued: QueuedPacket) -> QueueAnswer:
+    def handle(self, packet: QueuedPacket) -> QueueAnswer:
         """Judge one packet; whatever happens there is an answer, and what cannot be judged is dropped."""
         with self._lock:
             try:
-                ruling, reply = self._judge(queued)
+                ruling, reply = self._judge(packet)
             except Exception:  # noqa: BLE001  # the loop must go on: the packet does not, and it is logged
                 ruling, reply = Ruling(Decision(Verdict.DROP, Reason.GATE_ERROR)), None
                 self._log_fault()
-            decision = ruling.decision
-            self._counts[decision.verdict][decision.reason] += 1
-        return QueueAnswer(decision.verdict, reply)
+            self._counts[ruling.decision.reason] += 1
+        return QueueAnswer(ruling.decision.verdict, reply)
 
-    def replace_policy(self, policy: GatePolicy) -> tuple[Destination, ...]:
-        """Go by another policy from now on; gives the destinations that no name opens any more.
+    def replace_policy(self, policy: Policy, own_addresses: Sequence[Address]) -> Sequence[LearnedAddress]:
+        """Judge by another policy from now on; gives the learned addresses that it no longer covers.
 
-        When this returns no address of the former policy can be learned. `GatePolicy()` opens nothing.
+        Only what is still alive and what no other name keeps open is given, for the kernel to forget. When
+        this returns no address of the former policy can be learned any more.
+        """
+        wanted = gate_policy(policy, Index(policy.entries), own_addresses)
+        with self._lock:
+            return self._gate.replace_policy(wanted, self._clock.boottime())
+
+    def forget(self) -> None:
+        """Forget what was learned: call it when the kernel's table is gone, or nothing is learned again."""
+        with self._lock:
+            self._gate.names.clear()
+
+    def preload(
+        self, answers: Mapping[str, Sequence[tuple[Address, int]]], now: float
+    ) -> Sequence[LearnedAddress]:
+        """Take the agent's own look-ups, (address, TTL in seconds) by name, with the gate's checks.
+
+        Gives everything the caller must put into the kernel in its own transaction; here it counts as done.
         """
         with self._lock:
-            return self._gate.replace_policy(policy)
-
-    def preload(self, resolved: Mapping[str, Iterable[tuple[Address, int]]]) -> tuple[LearnedAddress, ...]:
-        """Take (address, TTL) pairs by name that the agent asked for itself, with the gate's checks.
-
-        Gives what the caller must put into the kernel, since it does so in a transaction of its own.
-        """
-        with self._lock:
-            now = self._clock.boottime()
             return tuple(
                 learned
-                for name, addresses in resolved.items()
+                for name, addresses in answers.items()
                 for learned in self._gate.preload(name, addresses, now)
             )
 
-    def learned(self) -> tuple[LearnedAddress, ...]:
-        """Give the names and addresses that are open now."""
+    def learned(self, now: float) -> Sequence[LearnedAddress]:
+        """Give the names and addresses that are open now, by name."""
         with self._lock:
-            return self._gate.names.snapshot(self._clock.boottime())
+            return self._gate.names.snapshot(now)
 
-    def learned_at(self, address: Address) -> tuple[LearnedAddress, ...]:
+    def learned_at(self, address: Address, now: float) -> Sequence[LearnedAddress]:
         """Give the names that keep an address open now, and where; empty when none does."""
         with self._lock:
-            return self._gate.names.at(address, self._clock.boottime())
+            return self._gate.names.at(address, now)
 
-    def counters(self) -> Mapping[Verdict, Mapping[Reason, int]]:
-        """Give how many packets were accepted and dropped so far, by reason; reasons not met are left out."""
+    def counters(self) -> Mapping[Reason, int]:
+        """Give how many packets were decided for which reason so far; reasons not met are left out."""
         with self._lock:
-            return {verdict: Counter(counts) for verdict, counts in self._counts.items()}
+            return Counter(self._counts)
 
     def unreadable(self) -> Mapping[Unreadable, int]:
         """Give how many packets could not be read so far, by what was wrong with them."""
@@ -114,7 +124,7 @@ class DnsLearner:
             return ruling, _reply(ruling, datagram, message)
         ruling = self._gate.judge_answer(datagram, message, now)
         if ruling.learned:
-            self._learn(ruling.learned)
+            self._backend.learn(elements_of(ruling.learned, now=now))
         self._gate.confirm(ruling)
         return ruling, _reply(ruling, _turned(datagram), message)
 
