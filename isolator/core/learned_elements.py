@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from isolator.core.compiler import EMBEDDED, LEARNED, SEEN, SETS
-from isolator.model.flow import LearnedAddress
+from isolator.model.flow import Destination, LearnedAddress
 from isolator.model.ruleset import AddressSet, Element
 
 FLOW_LIFETIME_S = 86_400
@@ -41,3 +41,15 @@ def by_set(elements: Iterable[tuple[AddressSet, Element]]) -> dict[str, tuple[El
         if before is None or (before.timeout_s or 0) < (element.timeout_s or 0):
             held[element.key] = element
     return {name: tuple(held.values()) for name, held in grouped.items()}
+
+
+def doors_of(destinations: Iterable[Destination]) -> dict[str, tuple[Element, ...]]:
+    """The elements to delete so that the destinations are shut, open flows included.
+
+    Path-MTU elements stay until they expire: their key is an address that another door may share.
+    """
+    shut: dict[str, list[Element]] = {}
+    for door in destinations:
+        for names in (LEARNED, SEEN):
+            shut.setdefault(names[door.address.version], []).append(Element(door))
+    return {name: tuple(elements) for name, elements in shut.items()}

@@ -74,6 +74,10 @@ class NameGate(Protocol):
         """Learn from the agent's own look-ups, under the same rules as from seen answers."""
         ...
 
+    def forget(self) -> None:
+        """Forget what was learned: the kernel's table is gone."""
+        ...
+
     def learned(self, now: float) -> Sequence[LearnedAddress]:
         """What is learned and still alive."""
         ...
@@ -197,6 +201,7 @@ class Controller:
                 self._release_failed(error)
                 raise
             self.outside.queue.close()
+            self.gate.forget()
             last = self.isolation
             self.state, self.isolation, self.ruleset = HostState.CONNECTED, None, None
             self.generation += 1
@@ -207,8 +212,7 @@ class Controller:
 
     def _isolate(self, isolation: Isolation, own: Sequence[Address]) -> Outcome:
         ruleset = compile_policy(isolation.policy, self._queue_number)
-        self.gate.replace_policy(isolation.policy, own)
-        learned = self._preload(isolation)
+        learned = self._fill_gate(isolation, own)
         self._check_control(ruleset, isolation.policy, learned, own)
         self.enforcement.check(ruleset)
         before = self.generation
@@ -230,8 +234,7 @@ class Controller:
     def _adopt(self, isolation: Isolation, own: Sequence[Address]) -> Outcome:
         """Rules stand but nobody knows whose order they keep: this order takes their place, no gap."""
         ruleset = compile_policy(isolation.policy, self._queue_number)
-        self.gate.replace_policy(isolation.policy, own)
-        learned = self._preload(isolation)
+        learned = self._fill_gate(isolation, own)
         self._check_control(ruleset, isolation.policy, learned, own)
         self.enforcement.check(ruleset)
         self.generation += 1
@@ -311,10 +314,9 @@ class Controller:
 
     def _recover_isolation(self, isolation: Isolation) -> None:
         own = self.outside.inspector.facts().own_addresses
-        self.gate.replace_policy(isolation.policy, own)
         assert self.ruleset is not None
+        learned = self._fill_gate(isolation, own)
         self.outside.queue.open(self._queue_number, self.gate.handle)
-        learned = self._preload(isolation)
         if self.enforcement.verify(self.ruleset):
             self.enforcement.replace(self.ruleset, learned)
         else:
@@ -396,6 +398,13 @@ class Controller:
                     code, "probe", f"{capability.detail}; without it {capability.lost_without}"
                 )
         self._checked = True
+
+    def _fill_gate(self, isolation: Isolation, own: Sequence[Address]) -> Sequence[LearnedAddress]:
+        """The gate anew for this isolation, with the names that are known in advance."""
+        self.gate.forget()
+        self.gate.replace_policy(isolation.policy, own)
+        self._preload(isolation)
+        return self._learned()
 
     def _preload(self, isolation: Isolation) -> Sequence[LearnedAddress]:
         answers = self._answers(isolation.policy, isolation.order.geo)
@@ -483,8 +492,7 @@ class Controller:
         """An update failed: the isolation before it is put back, never less."""
         LOG.error("update failed in %s (%s): the isolation before stays", error.operation, error.code.value)
         self.isolation = old
-        self.gate.replace_policy(old.policy, own)
-        self._preload(old)
+        self._fill_gate(old, own)
         self.ruleset = was or compile_policy(old.policy, self._queue_number)
         self._save(HostState.ISOLATED)
         if self.enforcement.verify(self.ruleset):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from isolator.core import plan
-from isolator.core.learned_elements import by_set, elements_of
+from isolator.core.learned_elements import by_set, doors_of, elements_of
 from isolator.core.trace import trace
 from isolator.model.failure import FailureCode, IsolatorError
 from isolator.model.flow import LearnedAddress, Packet
@@ -66,7 +66,9 @@ class Enforcement:
         keep: Sequence[LearnedAddress],
     ) -> EndedFlows:
         """From one isolation to another in one commit; flows the new one forbids end."""
-        transaction = plan.update(current, wanted, add=self._elements(add), forget=self._elements(forget))
+        transaction = plan.update(
+            current, wanted, add=self._elements(add), forget=doors_of(each.destination for each in forget)
+        )
         self._timed("commit_ms", lambda: self.backend.apply(transaction))
         return self._settle(wanted, self._elements(keep))
 
