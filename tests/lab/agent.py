@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from tests.lab.failure import LabError
-from tests.lab.ground import ROOT
+from tests.lab.ground import python_path
 from tests.lab.namespace import Namespace
 
 
@@ -38,9 +38,9 @@ class Outcome:
 class Agent:
     """Config, state and socket of one agent in a directory of its own; the process comes with ``start``.
 
-    ``command`` is what stands for ``isolator``. ``environment`` is added to that of every process started here.
-    Those see the namespace's own /run, so a notification reaches neither terminals nor motd nor desktop of the
-    machine.
+    ``command`` is what stands for ``isolator``. ``environment`` is added to that of every process started.
+    Those see the namespace's own /run, so a notification reaches neither terminals nor motd nor desktop of
+    the machine.
     """
 
     namespace: Namespace
@@ -131,7 +131,7 @@ class Agent:
     def _environment(self) -> dict[str, str]:
         return {
             **os.environ,
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": python_path(),
             "ISOLATOR_CONFIG": str(self.config),
             "ISOLATOR_STATE_DIR": str(self.state_dir),
             "ISOLATOR_SOCKET": str(self.socket),

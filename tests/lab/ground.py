@@ -63,10 +63,15 @@ def widen_path() -> None:
     os.environ["PATH"] = ":".join([*present, *(p for p in _SYSTEM_PATH.split(":") if p not in present)])
 
 
+def python_path() -> str:
+    """PYTHONPATH for processes that import the checkout: its root, then what the caller's own had."""
+    return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+
+
 def run_on_ground(command: list[str]) -> NoReturn:
     """Replace this process by ``command`` where labs are possible; exit 4 and say why if nowhere."""
     widen_path()
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    os.environ["PYTHONPATH"] = python_path()
     if os.geteuid() == 0:
         os.execvp(command[0], command)
     inside = ["unshare", "--user", "--map-root-user", "--net", "--mount", "--"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import itertools
+import os
 import shutil
 import signal
 import subprocess
@@ -74,9 +75,11 @@ class Lab:
         found = ground.probe()
         if found.code is not None:
             raise LabError(found.code, "make a lab", found.detail)
+        if self._directory is not None and self._directory.exists():
+            raise RuntimeError("this lab is open already")
         sweep()
         try:
-            self._open.enter_context(_ended_by_sigterm())
+            self._open.enter_context(_ended_by_signals())
             atexit.register(self.close)
             self._open.callback(atexit.unregister, self.close)
             self._build()
@@ -92,6 +95,8 @@ class Lab:
 
     def close(self) -> None:
         """End every process and remove every trace; a second call does nothing."""
+        if os.getpid() != self.name.pid:
+            return  # a forked child on its way out: the lab is its parent's
         self._open.close()
 
     @property
@@ -271,24 +276,25 @@ def _batch(text: str, operation: str, *options: str) -> None:
 
 
 @contextlib.contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """While a lab is open, SIGTERM raises SystemExit, so that leaving the ``with`` tidies up.
+def _ended_by_signals() -> Iterator[None]:
+    """While a lab is open, SIGTERM and SIGHUP raise SystemExit, so that leaving the ``with`` tidies up.
 
     A handler somebody else has set is left alone, and so is a lab outside the main thread (Python allows
     handlers there only); those labs are tidied by the next one's sweep.
     """
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
-    ):
-        yield
-        return
+    ours = [
+        number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL
+    ]
+    if threading.current_thread() is not threading.main_thread():
+        ours = []
 
     def leave(number: int, _: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    signal.signal(signal.SIGTERM, leave)
+    for number in ours:
+        signal.signal(number, leave)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)

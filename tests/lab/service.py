@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab.failure import LabError
-from tests.lab.ground import ROOT
+from tests.lab.ground import python_path
 from tests.lab.namespace import Namespace
 
 
@@ -31,7 +31,7 @@ class Service:
         self._log = log
         self._lock = threading.Lock()
         argv = [sys.executable, "-m", module, *arguments]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {**os.environ, "PYTHONPATH": python_path(), "PYTHONDONTWRITEBYTECODE": "1"}
         command = argv if namespace is None else namespace.command(argv)
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
