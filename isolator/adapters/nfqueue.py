@@ -30,6 +30,9 @@ _LONGEST_QUEUE = 8192
 _RECEIVE_BUFFER = 32 * 1024 * 1024
 """Bytes; 8192 packets of up to 4 KB with their metadata. Taken by SO_RCVBUFFORCE (CAP_NET_ADMIN)."""
 
+_PAUSE_S = 0.1
+"""Pause after a failed read, so that a broken socket does not eat a processor."""
+
 _SO_RCVBUFFORCE = 33
 
 _HOOKS = {1: Hook.INPUT, 2: Hook.FORWARD, 3: Hook.OUTPUT}
@@ -117,6 +120,7 @@ class _Binding:
                 self._queue.run_socket(self._source)  # type: ignore[arg-type]  # only recv() is used
             except Exception:  # noqa: BLE001 - the loop must go on: without it no name resolves any more
                 _LOG.exception("queue %d: reading failed", self.number)
+                self._source.wait_stopped(_PAUSE_S)
 
     def _judge(self, packet: _Packet) -> None:
         """Whatever happens, the packet is answered: accepted with the mark, or dropped."""
@@ -128,7 +132,8 @@ class _Binding:
             accepted = answer.verdict is Verdict.ACCEPT
         except Exception:  # noqa: BLE001 - the loop must go on and the kernel must get an answer
             self._failed += 1
-            _LOG.exception("queue %d: judging a packet failed, it is dropped", self.number)
+            if _worth_a_line(self._failed):
+                _LOG.exception("queue %d: judging failed %d times", self.number, self._failed)
         if accepted:
             packet.set_mark(packet.get_mark() | APPROVED_BIT)
             packet.accept()
@@ -182,6 +187,7 @@ class _Source:
         self._ready = selectors.DefaultSelector()
         self._ready.register(self._socket, selectors.EVENT_READ)
         self._ready.register(self._woken, selectors.EVENT_READ)
+        self._stopping = threading.Event()
         self.stopped = False
 
     def recv(self, _size: int) -> bytes:
@@ -193,8 +199,13 @@ class _Source:
                 self._ready.select()
         raise BlockingIOError(errno.EAGAIN, "stopped")
 
+    def wait_stopped(self, timeout_s: float) -> None:
+        """Wait until told to stop, or for that long."""
+        self._stopping.wait(timeout_s)
+
     def stop(self) -> None:
         self.stopped = True
+        self._stopping.set()
         self._wake.send(b"\0")
 
     def close(self) -> None:
@@ -213,6 +224,7 @@ class _Replies:
 
     def __init__(self) -> None:
         self._sockets: dict[int, socket.socket] = {}
+        self._failed = 0
         try:
             for version, family in ((4, socket.AF_INET), (6, socket.AF_INET6)):
                 self._sockets[version] = _raw_socket(family)
@@ -233,11 +245,18 @@ class _Replies:
                 target = (socket.inet_ntop(socket.AF_INET6, address), 0, 0, scope)
             self._sockets[version].sendto(packet, target)
         except (OSError, ValueError, LookupError) as error:
-            _LOG.warning("a local answer could not be delivered: %s", error)
+            self._failed += 1
+            if _worth_a_line(self._failed):
+                _LOG.warning("%d local answers could not be delivered: %s", self._failed, error)
 
     def close(self) -> None:
         for each in self._sockets.values():
             each.close()
+
+
+def _worth_a_line(count: int) -> bool:
+    """The 1st, 2nd, 4th, 8th ... time: whoever provokes failures must not fill the disk."""
+    return count & (count - 1) == 0
 
 
 def _raw_socket(family: int) -> socket.socket:

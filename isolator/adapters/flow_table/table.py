@@ -1,0 +1,105 @@
+"""FlowTable on sock_diag and connection tracking."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Collection
+from dataclasses import replace
+
+from isolator.adapters.flow_table import conntrack, sockets
+from isolator.adapters.flow_table.netlink import Conversation
+from isolator.model.failure import FailureCode, IsolatorError
+from isolator.model.flow import Address, Packet
+from isolator.ports import EndedFlows
+
+_OPERATION = "end flows"
+_UNKNOWN = (errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.ENOENT, errno.EINVAL)
+"""What a kernel says that was built without the interface."""
+
+_Key = tuple[str, Address, int | None, Address, int | None]
+
+
+class LinuxFlowTable:
+    """Flows of the calling thread's network namespace.
+
+    What the kernel cannot do (no tracking, no INET_DIAG_DESTROY) is left out and counted as none:
+    the rules stop the packets of such flows in any case.
+    """
+
+    def __init__(self, own_addresses: Callable[[], Collection[Address]]) -> None:
+        """`own_addresses` gives this host's addresses as of now; flows between them are left alone."""
+        self._own_addresses = own_addresses
+
+    def end(self, is_allowed: Callable[[Packet], bool]) -> EndedFlows:
+        """End what is forbidden: sockets first (their owners learn of it), then tracked entries.
+
+        A tracked flow is judged with the owner of its socket, so that a rule for one user holds
+        for it as well. IsolatorError when the caller lacks CAP_NET_ADMIN.
+        """
+        own = frozenset(self._own_addresses())
+        try:
+            owners, ended = self._end_sockets(is_allowed, own)
+            return EndedFlows(self._end_tracked(is_allowed, own, owners), ended)
+        except OSError as error:
+            raise _refused(error) from error
+
+    def _end_sockets(
+        self, is_allowed: Callable[[Packet], bool], own: frozenset[Address]
+    ) -> tuple[dict[_Key, int | None], int]:
+        owners: dict[_Key, int | None] = {}
+        try:
+            with Conversation(sockets.SOCK_DIAG) as talk:
+                doomed: list[sockets.LocalSocket] = []
+                for each in list(sockets.local_sockets(talk)):
+                    packet = each.packet
+                    owners[_key(packet)] = packet.uid
+                    peer = packet.destination
+                    if not (peer.is_loopback or peer in own or is_allowed(packet)):
+                        doomed.append(each)
+                return owners, sockets.destroy(talk, doomed)
+        except OSError as error:
+            if error.errno not in _UNKNOWN:
+                raise
+            return owners, 0
+
+    def _end_tracked(
+        self,
+        is_allowed: Callable[[Packet], bool],
+        own: frozenset[Address],
+        owners: dict[_Key, int | None],
+    ) -> int:
+        if not conntrack.is_tracking():
+            return 0
+        try:
+            with Conversation(conntrack.NETFILTER) as talk:
+                doomed: list[conntrack.Entry] = []
+                for entry in list(conntrack.entries(talk)):
+                    packet = conntrack.outgoing_packet(entry, own)
+                    if packet is None:
+                        continue
+                    owned = replace(packet, uid=owners.get(_key(packet)))
+                    if not is_allowed(owned):
+                        doomed.append(entry)
+                return conntrack.delete(talk, doomed)
+        except OSError as error:
+            if error.errno not in _UNKNOWN:
+                raise
+            return 0
+
+
+def _key(packet: Packet) -> _Key:
+    return (
+        packet.protocol,
+        packet.source,
+        packet.source_port,
+        packet.destination,
+        packet.destination_port,
+    )
+
+
+def _refused(error: OSError) -> IsolatorError:
+    if error.errno in (errno.EPERM, errno.EACCES):
+        sentence = "Flows cannot be ended: CAP_NET_ADMIN is needed in this network namespace."
+        return IsolatorError(FailureCode.NO_PERMISSION, _OPERATION, sentence)
+    sentence = f"The kernel refused to list or end flows: {error.strerror}."
+    return IsolatorError(FailureCode.KERNEL_REFUSED, _OPERATION, sentence)
