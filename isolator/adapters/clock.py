@@ -19,7 +19,7 @@ class SystemClock:
         """CLOCK_BOOTTIME in seconds: goes on during suspend, and nobody can set it."""
         if sys.platform == "linux":
             return time.clock_gettime(time.CLOCK_BOOTTIME)
-        raise IsolatorError(FailureCode.NOT_SUPPORTED, "read the clock", "This system has no boot clock.")
+        raise IsolatorError(FailureCode.NOT_SUPPORTED, "read the clock", "this system has no boot clock")
 
     def utc_now(self) -> str:
         """RFC 3339, UTC, whole seconds: 2024-05-01T12:00:00Z."""
@@ -30,5 +30,5 @@ class SystemClock:
         try:
             return _BOOT_ID.read_text(encoding="ascii").strip()
         except OSError as error:
-            sentence = f"The boot id cannot be read: {error}."
+            sentence = f"the boot id cannot be read: {error}"
             raise IsolatorError(FailureCode.NOT_SUPPORTED, "read the boot id", sentence) from error

@@ -150,7 +150,7 @@ def own_addresses() -> tuple[Address, ...]:
             asking.send(request)
             found = list(_dumped(asking))
     except OSError as error:
-        sentence = f"The kernel does not list this host's addresses: {error}."
+        sentence = f"the kernel does not list this host's addresses: {error}"
         raise IsolatorError(FailureCode.NOT_SUPPORTED, "read own addresses", sentence) from error
     return tuple(dict.fromkeys(each for each in found if not each.is_loopback))
 

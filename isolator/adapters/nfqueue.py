@@ -70,7 +70,7 @@ class NfqueueQueue:
     def open(self, number: int, handler: Handler) -> None:
         """Bind and start judging; IsolatorError when the queue is taken or the kernel has none."""
         if self._binding is not None:
-            sentence = f"Queue {self._binding.number} is open already; close it first."
+            sentence = f"queue {self._binding.number} is open already: close it first"
             raise IsolatorError(FailureCode.INTERNAL, f"open queue {number}", sentence)
         self._binding = _Binding(number, handler)
 
@@ -156,16 +156,16 @@ def _bind(number: int, judge: Callable[[_Packet], None]) -> NetfilterQueue:
             warnings.simplefilter("ignore", RuntimeWarning)
             queue.bind(number, judge, max_len=_LONGEST_QUEUE)
     except OSError as error:
-        sentence = f"Queue {number} cannot be opened: another program, perhaps a second agent, has it."
+        sentence = f"queue {number} cannot be opened: another program, perhaps a second agent, has it"
         raise IsolatorError(FailureCode.NO_QUEUE, operation, sentence) from error
     return queue
 
 
 def _unusable(error: OSError, operation: str) -> IsolatorError:
     if error.errno in (errno.EPERM, errno.EACCES):
-        sentence = "Packets cannot be queued: CAP_NET_ADMIN is needed in this network namespace."
+        sentence = "packets cannot be queued: CAP_NET_ADMIN is needed in this network namespace"
         return IsolatorError(FailureCode.NO_PERMISSION, operation, sentence)
-    sentence = f"This kernel cannot queue packets to a program (nfnetlink_queue): {error}."
+    sentence = f"this kernel cannot queue packets to a program (nfnetlink_queue): {error}"
     return IsolatorError(FailureCode.NO_QUEUE, operation, sentence)
 
 
@@ -230,7 +230,7 @@ class _Replies:
                 self._sockets[version] = _raw_socket(family)
         except OSError as error:
             self.close()
-            sentence = f"Answers cannot be handed to local programs: {error}; CAP_NET_RAW is needed."
+            sentence = f"answers cannot be handed to local programs: {error}; CAP_NET_RAW is needed"
             raise IsolatorError(FailureCode.NO_PERMISSION, "open a raw socket", sentence) from error
 
     def send(self, packet: bytes, outgoing_interface: int) -> None:

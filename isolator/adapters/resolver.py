@@ -45,7 +45,7 @@ class _Question:
     give_up_at: float = 0.0
 
 
-class UdpNameResolver:
+class DnsNameResolver:
     """Asks the given resolvers in turn: a question that fails or waits too long goes to the next.
 
     Answers count only from the address asked, with the id, the question and, at the first attempt,

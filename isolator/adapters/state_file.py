@@ -83,11 +83,11 @@ class StateFile:
         return data
 
     def _unreadable(self, why: str) -> IsolatorError:
-        sentence = f"The state file {self._path} cannot be read: {why}."
+        sentence = f"the state file {self._path} cannot be read: {why}"
         return IsolatorError(FailureCode.STATE_UNREADABLE, "load state", sentence)
 
     def _unwritable(self, why: str) -> IsolatorError:
-        sentence = f"The state file {self._path} cannot be written: {why}."
+        sentence = f"the state file {self._path} cannot be written: {why}"
         return IsolatorError(FailureCode.STATE_UNWRITABLE, "save state", sentence)
 
 

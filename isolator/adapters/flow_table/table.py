@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
 
 from isolator.adapters.flow_table import conntrack, sockets
 from isolator.adapters.flow_table.netlink import Conversation
+from isolator.adapters.flow_table.own_addresses import own_addresses
 from isolator.model.failure import FailureCode, IsolatorError
 from isolator.model.flow import Address, Packet
 from isolator.ports import EndedFlows
@@ -23,12 +24,9 @@ class LinuxFlowTable:
     """Flows of the calling thread's network namespace.
 
     What the kernel cannot do (no tracking, no INET_DIAG_DESTROY) is left out and counted as none:
-    the rules stop the packets of such flows in any case.
+    the rules stop the packets of such flows in any case. Flows between this host's own addresses
+    are left alone.
     """
-
-    def __init__(self, own_addresses: Callable[[], Collection[Address]]) -> None:
-        """`own_addresses` gives this host's addresses as of now; flows between them are left alone."""
-        self._own_addresses = own_addresses
 
     def end(self, is_allowed: Callable[[Packet], bool]) -> EndedFlows:
         """End what is forbidden: sockets first (their owners learn of it), then tracked entries.
@@ -36,8 +34,8 @@ class LinuxFlowTable:
         A tracked flow is judged with the owner of its socket, so that a rule for one user holds
         for it as well. IsolatorError when the caller lacks CAP_NET_ADMIN.
         """
-        own = frozenset(self._own_addresses())
         try:
+            own = own_addresses()
             owners, ended = self._end_sockets(is_allowed, own)
             return EndedFlows(self._end_tracked(is_allowed, own, owners), ended)
         except OSError as error:
@@ -99,7 +97,7 @@ def _key(packet: Packet) -> _Key:
 
 def _refused(error: OSError) -> IsolatorError:
     if error.errno in (errno.EPERM, errno.EACCES):
-        sentence = "Flows cannot be ended: CAP_NET_ADMIN is needed in this network namespace."
+        sentence = "flows cannot be ended: CAP_NET_ADMIN is needed in this network namespace"
         return IsolatorError(FailureCode.NO_PERMISSION, _OPERATION, sentence)
-    sentence = f"The kernel refused to list or end flows: {error.strerror}."
+    sentence = f"the kernel refused to list or end flows: {error.strerror}"
     return IsolatorError(FailureCode.KERNEL_REFUSED, _OPERATION, sentence)

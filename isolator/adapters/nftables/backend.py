@@ -102,7 +102,7 @@ class NftablesBackend:
         try:
             return set_elements.listed_elements(spec, listing or {})
         except (KeyError, TypeError, ValueError) as error:
-            sentence = f"Set {spec.name} lists an element that is not ours: {error}."
+            sentence = f"set {spec.name} lists an element that is not ours: {error}"
             raise IsolatorError(FailureCode.NOT_AS_WANTED, operation, sentence) from error
 
     def learn(self, additions: Sequence[tuple[AddressSet, Element]]) -> None:
@@ -135,7 +135,7 @@ class NftablesBackend:
         if rules:
             native, target = self._queue_ways()
             if not native and not target:
-                sentence = "This kernel can feed no queue: it lacks both nft_queue and the target NFQUEUE."
+                sentence = "this kernel can feed no queue: it lacks both nft_queue and the target NFQUEUE"
                 raise IsolatorError(FailureCode.NO_QUEUE, operation, sentence)
         self._text(nft.render_transaction(transaction, native_queue=native), operation, check=check)
         if rules and not native and not check:
@@ -200,9 +200,7 @@ class NftablesBackend:
 
     def _usable(self, operation: str) -> Engine:
         if self._engine is None:
-            sentence = (
-                "Neither libnftables.so.1 nor the program nft is here: install Debian's package nftables."
-            )
+            sentence = "neither libnftables.so.1 nor the program nft is here: install the package nftables"
             raise IsolatorError(FailureCode.NO_NFTABLES, operation, sentence)
         return self._engine
 

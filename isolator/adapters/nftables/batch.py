@@ -171,7 +171,7 @@ def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
 def refused(error: OSError, operation: str) -> IsolatorError:
     """The kernel's errno as an IsolatorError."""
     if error.errno in (errno.EPERM, errno.EACCES):
-        sentence = f"The kernel refused to {operation}: CAP_NET_ADMIN is needed in this network namespace."
+        sentence = f"the kernel refused to {operation}: CAP_NET_ADMIN is needed in this network namespace"
         return IsolatorError(FailureCode.NO_PERMISSION, operation, sentence)
-    sentence = f"The kernel refused to {operation}: {error.strerror}."
+    sentence = f"the kernel refused to {operation}: {error.strerror}"
     return IsolatorError(FailureCode.KERNEL_REFUSED, operation, sentence)

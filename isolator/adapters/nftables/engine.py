@@ -167,4 +167,4 @@ def refused(refusal: NftError, operation: str) -> IsolatorError:
         code, hint = FailureCode.NO_NFTABLES, "; this kernel lacks a part of nftables that is needed"
     else:
         code, hint = FailureCode.KERNEL_REFUSED, ""
-    return IsolatorError(code, operation, f"The kernel refused to {operation}: {words}{hint}.")
+    return IsolatorError(code, operation, f"the kernel refused to {operation}: {words}{hint}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,59 +107,65 @@ def cgroup2_mount(mountinfo: Path) -> Path | None:
 def capabilities(
     engine: str | None, found: Kernel, *, native_queue: bool, queue_target: bool
 ) -> tuple[Capability, ...]:
-    """The answers as codes for `isolator doctor`."""
+    """The answers as codes for `isolator doctor`; the first missing one explains the others."""
+    return (*_required(engine, found, native_queue, queue_target), *_useful(engine, found))
+
+
+_NOTHING = "this host cannot be isolated"
+
+
+def _required(
+    engine: str | None, found: Kernel, native_queue: bool, queue_target: bool
+) -> Iterator[Capability]:
     permitted = found.table not in (errno.EPERM, errno.EACCES)
-    queue = "nft queue" if native_queue else "xtables target NFQUEUE" if queue_target else "neither way"
-    return (
-        Capability("net_admin", permitted, _words(0 if permitted else found.table), "isolation as a whole"),
-        Capability(
-            "nftables", engine is not None, engine or "no libnftables.so.1, no nft", "isolation as a whole"
-        ),
-        Capability(
-            "libnftables",
-            engine == "libnftables",
-            engine or "missing",
-            "speed: each commit starts a program (some 20 ms)",
-            required=False,
-        ),
-        Capability("inet_family", found.table == 0, _words(found.table), "isolation as a whole"),
-        Capability(
-            "queue", native_queue or queue_target, queue, "names: only addresses and networks can be opened"
-        ),
-        Capability(
-            "socket_destroy",
-            found.destroy == 0,
-            _words(found.destroy),
-            "local programs with forbidden connections notice at their next packet only",
-            required=False,
-        ),
-        Capability(
-            "conntrack_netlink",
-            found.conntrack == 0,
-            _words(found.conntrack),
-            "entries of ended flows stay until they time out; their packets are dropped all the same",
-            required=False,
-        ),
-        Capability(
-            "cgroup2",
-            found.cgroup2 is not None,
-            str(found.cgroup2 or "not mounted"),
-            "exclusions limited to a control group",
-            required=False,
-        ),
-        Capability(
-            "owner_flag",
-            found.owner == 0 and found.persist == 0,
-            "owner and persist"
-            if found.persist == 0
-            else "owner only"
-            if found.owner == 0
-            else _words(found.owner),
-            "tables that refuses changes by others (tampering is repaired instead)",
-            required=False,
-        ),
+    has = "CAP_NET_ADMIN is " + ("held" if permitted else "missing in this network namespace: run as root")
+    yield Capability("permission", permitted, has, _NOTHING)
+    missing = "neither libnftables.so.1 nor the program nft is here: install the package nftables"
+    yield Capability("nftables", engine is not None, engine or missing, _NOTHING)
+    yield Capability("inet_family", found.table == 0, _told("tables of family inet", found.table), _NOTHING)
+    way = "the statement queue" if native_queue else "the xtables target NFQUEUE in a rule of our own"
+    none = "the kernel has neither nft_queue nor the xtables target NFQUEUE"
+    fed = native_queue or queue_target
+    yield Capability("queue", fed, way if fed else none, "no name can be opened")
+
+
+def _useful(engine: str | None, found: Kernel) -> Iterator[Capability]:
+    yield Capability(
+        "libnftables",
+        engine == "libnftables",
+        "commits run in this process" if engine == "libnftables" else "libnftables.so.1 is not here",
+        "each commit starts a program (some 20 ms)",
+        required=False,
+    )
+    yield Capability(
+        "socket_destroy",
+        found.destroy == 0,
+        _told("ending local sockets (INET_DIAG_DESTROY)", found.destroy),
+        "programs with forbidden connections notice at their next packet only",
+        required=False,
+    )
+    yield Capability(
+        "conntrack_netlink",
+        found.conntrack == 0,
+        _told("ending tracked connections", found.conntrack),
+        "entries of ended flows stay until they time out; their packets are dropped all the same",
+        required=False,
+    )
+    yield Capability(
+        "cgroup2",
+        found.cgroup2 is not None,
+        f"mounted at {found.cgroup2}" if found.cgroup2 else "cgroup v2 is not mounted",
+        "exclusions cannot be limited to a control group",
+        required=False,
+    )
+    yield Capability(
+        "owner_flag",
+        found.owner == 0 and found.persist == 0,
+        _told("tables that only their owner can change", found.owner or found.persist),
+        "changes by others are repaired, not refused",
+        required=False,
     )
 
 
-def _words(code: int) -> str:
-    return "yes" if code == 0 else f"{errno.errorcode.get(code, str(code))}"
+def _told(what: str, code: int) -> str:
+    return f"{what}: yes" if code == 0 else f"{what}: no ({errno.errorcode.get(code, code)})"

@@ -44,7 +44,7 @@ def learn_messages(
     `in_place`: the kernel (6.12 and later) updates an element that is there, provided that the
     remaining time is named too. Earlier ones keep the old timeout, so there each element is added
     (so that the delete cannot fail), deleted and added anew: a packet sees the old one or the new
-    one, never none. The last of several equal keys counts. None when some key is a range: those
+    one, never none. Of several equal keys the longest lifetime counts. None when some key is a range: those
     need two elements each, which is nft's business.
     """
     wanted: dict[str, dict[bytes, int | None]] = {}
@@ -52,7 +52,8 @@ def learn_messages(
         key = key_bytes(element.key)
         if key is None or spec.interval:
             return None
-        wanted.setdefault(spec.name, {})[key] = element.timeout_s
+        held = wanted.setdefault(spec.name, {})
+        held[key] = _longer(held[key], element.timeout_s) if key in held else element.timeout_s
     requests: list[tuple[int, int, bytes]] = []
     for name, keys in wanted.items():
         pairs = list(keys.items())
@@ -64,6 +65,10 @@ def learn_messages(
                 requests += [add, gone]
             requests.append(add)
     return requests
+
+
+def _longer(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else max(one, other)
 
 
 def _body(set_name: str, elements: Iterable[bytes]) -> bytes:
@@ -91,11 +96,14 @@ def key_bytes(key: ElementKey) -> bytes | None:
 def learn_text(additions: Sequence[tuple[AddressSet, Element]], *, in_place: bool) -> str:
     """The same as `learn_messages` in nft's language."""
     lines: list[str] = []
-    last = {(spec.name, element.key): (spec, element) for spec, element in additions}
-    for spec, element in last.values():
-        key = key_text(spec, element.key)
-        timeout = "" if element.timeout_s is None else f" timeout {element.timeout_s}s"
-        expires = f" expires {element.timeout_s}s" if timeout and in_place else ""
+    wanted: dict[tuple[AddressSet, ElementKey], int | None] = {}
+    for spec, element in additions:
+        at = (spec, element.key)
+        wanted[at] = _longer(wanted[at], element.timeout_s) if at in wanted else element.timeout_s
+    for (spec, held_key), timeout_s in wanted.items():
+        key = key_text(spec, held_key)
+        timeout = "" if timeout_s is None else f" timeout {timeout_s}s"
+        expires = f" expires {timeout_s}s" if timeout and in_place else ""
         add = f"add element inet {TABLE} {spec.name} {{ {key}{timeout}{expires} }}"
         if not in_place:
             lines += [add, f"delete element inet {TABLE} {spec.name} {{ {key} }}"]
