@@ -1,0 +1,1 @@
+"""DNS messages for tests: sound ones made by dnspython, hostile ones written out byte by byte."""
