@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from isolator.model.failure import FailureCode, IsolatorError
-from isolator.model.order import IsolationOrder, IsolationScope, OnSilence
 
 EXAMPLES = """examples:
   isolator isolate --list streamlined --geo EU --comment "INC-4711, call the SOC: 555-0100"
@@ -85,8 +85,8 @@ def parser() -> argparse.ArgumentParser:
 def _add_isolate(isolate: argparse.ArgumentParser) -> None:
     isolate.add_argument(
         "--type",
-        choices=[scope.value for scope in IsolationScope],
-        default=IsolationScope.FULL.value,
+        choices=["full", "selective"],
+        default="full",
         help="full: only the lists and the control channel; selective: plus Outlook, Teams and exclusions",
     )
     isolate.add_argument(
@@ -115,12 +115,10 @@ def _add_isolate(isolate: argparse.ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code of the interfaces."""
     grammar = parser()
-    try:
+    if "_ARGCOMPLETE" in os.environ:
         import argcomplete
 
         argcomplete.autocomplete(grammar)
-    except ImportError:
-        pass
     args = grammar.parse_args(arguments)
     commands: dict[str, Callable[[argparse.Namespace], int]] = {
         "agent": _agent,
@@ -167,23 +165,17 @@ def _agent(args: argparse.Namespace) -> int:
     return 0
 
 
-def order_of(args: argparse.Namespace, config: Any) -> IsolationOrder:
-    """The order that the arguments mean; what is not given comes from agent.yaml."""
-    lists = tuple(_list_name(name) for name in args.lists) if args.lists else config.lists
-    geo = (
-        tuple(part.strip().upper() for part in args.geo.split(",") if part.strip())
-        if args.geo
-        else config.geo
-    )
-    return IsolationOrder(
-        scope=IsolationScope(args.type),
-        lists=lists,
-        geo=geo,
-        profile=args.profile or config.profile,
-        duration_s=None if args.duration is None else parse_duration(args.duration),
-        comment=args.comment,
-        on_silence=OnSilence.STAY if args.stay else OnSilence.ROLL_BACK,
-    )
+def order_document(args: argparse.Namespace) -> dict[str, Any]:
+    """The order as the agent reads it; None is filled in from agent.yaml there."""
+    return {
+        "scope": args.type,
+        "lists": [_list_name(name) for name in args.lists] if args.lists else None,
+        "geo": [part.strip().upper() for part in args.geo.split(",") if part.strip()] if args.geo else None,
+        "profile": args.profile,
+        "duration_s": None if args.duration is None else parse_duration(args.duration),
+        "comment": args.comment,
+        "on_silence": "stay" if args.stay else "roll_back",
+    }
 
 
 def _list_name(name: str) -> str:
@@ -206,13 +198,10 @@ def parse_duration(text: str) -> float:
 
 
 def _isolate(args: argparse.Namespace) -> int:
-    from isolator.core.policy_document import encode_order
-    from isolator.wiring import ask_or_start_agent, config_loader
+    from isolator.wiring import ask_or_start_agent
 
-    where = _places(args)
-    order = order_of(args, config_loader(where)())
-    request = {"do": "isolate", "order": encode_order(order), "dry_run": args.dry_run}
-    answer = ask_or_start_agent(where, request)
+    request = {"do": "isolate", "order": order_document(args), "dry_run": args.dry_run}
+    answer = ask_or_start_agent(_places(args), request)
     if args.json:
         _print_json(answer)
     elif args.dry_run:

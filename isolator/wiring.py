@@ -6,18 +6,17 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from allowlists.files import load
-from isolator.adapters.agent_config import load_config
 from isolator.adapters.order_socket import OrderSocket, ask
-from isolator.model.config import AgentConfig
 from isolator.model.failure import EXIT_CODES, FailureCode, IsolatorError
-from isolator.ports import Capability, Request, Response
-from isolator.service.agent import Agent
-from isolator.service.controller import Controller, Outside
+
+if TYPE_CHECKING:
+    from isolator.model.config import AgentConfig
+    from isolator.ports import Capability, Request, Response
+    from isolator.service.agent import Agent
 
 QUEUE_NUMBER = 17_053
 """Netfilter queue of the gate; high, so that other programs' low numbers are left alone."""
@@ -56,14 +55,12 @@ def places(config: str | None, state_dir: str | None, socket: str | None) -> Pla
     )
 
 
-def config_loader(where: Places) -> Callable[[], AgentConfig]:
-    """Reads the configuration anew at each call, so that an order sees the file as it is."""
-    return lambda: load_config(where.config, required=where.named_config)
-
-
 def make_agent(where: Places, *, standalone: bool) -> Agent:
     """An agent for this Linux host. IsolatorError when the platform or the state directory refuses."""
     _need_linux()
+    # Imported here: a command that only asks an agent must not wait for what only agents need.
+    from allowlists.files import load
+    from isolator.adapters.agent_config import load_config
     from isolator.adapters.clock import SystemClock
     from isolator.adapters.control_probe import TcpControlProbe
     from isolator.adapters.flow_table import LinuxFlowTable
@@ -73,11 +70,17 @@ def make_agent(where: Places, *, standalone: bool) -> Agent:
     from isolator.adapters.notify import PersonNotifier
     from isolator.adapters.resolver import DnsNameResolver
     from isolator.adapters.state_file import StateFile
+    from isolator.service.agent import Agent
+    from isolator.service.controller import Controller, Outside
     from isolator.service.dns_learner import DnsLearner
 
     backend = NftablesBackend()
     clock = SystemClock()
-    configure = config_loader(where)
+    inspector = LinuxHostInspector()
+
+    def configure() -> AgentConfig:
+        return load_config(where.config, required=where.named_config)
+
     outside = Outside(
         backend=backend,
         queue=NfqueueQueue(),
@@ -87,7 +90,7 @@ def make_agent(where: Places, *, standalone: bool) -> Agent:
         clock=clock,
         resolver=DnsNameResolver(),
         probe=TcpControlProbe(),
-        inspector=LinuxHostInspector(),
+        inspector=inspector,
     )
     gate = DnsLearner(backend, clock)
     controller = Controller(outside, gate, load_config=configure, load_list=load, queue_number=QUEUE_NUMBER)

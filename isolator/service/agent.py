@@ -86,7 +86,7 @@ class Agent:
             body = request["order"]
             if not isinstance(body, Mapping):
                 raise TypeError("order is not an object")
-            order = decode_order(body)
+            order = decode_order(self._with_defaults(body))
         except (KeyError, ValueError, TypeError) as error:
             raise IsolatorError(
                 FailureCode.BAD_ORDER, "read_order", f"the order cannot be read: {error}"
@@ -96,6 +96,14 @@ class Agent:
         outcome = self.controller.isolate(order)
         self._was_isolated = True
         return self._done(outcome)
+
+    def _with_defaults(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What the order leaves open, as agent.yaml has it."""
+        if all(body[key] is not None for key in ("lists", "geo", "profile")):
+            return body
+        config = self.controller.load_config()
+        defaults = {"lists": config.lists, "geo": config.geo, "profile": config.profile}
+        return {**body, **{key: value for key, value in defaults.items() if body[key] is None}}
 
     def _release(self, request: Request) -> Mapping[str, Any]:
         self._was_isolated = True
