@@ -56,9 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _write(text: str) -> None:
     """Print; a reader that went away (`| head`) is no failure and changes no exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(
-            errors="backslashreplace"
-        )  # an old terminal's encoding must not end the command
+        # An old terminal's encoding must not end the command.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -199,8 +198,4 @@ def _lint(options: argparse.Namespace) -> Outcome:
         return render.render_json(value), code
     if not findings:
         return f"{each.file}: nothing found\n", code
-    places = (each.file if x.line is None else f"{each.file}:{x.line}" for x in findings)
-    lines = (
-        f"{place}: {x.severity} {x.code}: {x.sentence}" for place, x in zip(places, findings, strict=True)
-    )
-    return "\n".join(lines) + "\n", code
+    return "".join(render.finding_text(each, finding) for finding in findings), code

@@ -102,10 +102,10 @@ def _build(event: Any, events: Iterator[Any], source: str, depth: int = 0) -> No
     line = _line(event)
     if isinstance(event, yaml.AliasEvent):
         raise ListError(
-            f"the alias *{event.anchor} is not allowed; write the value out", file=source, line=line
+            f"the alias {event.anchor!a} is not allowed; write the value out", file=source, line=line
         )
     if event.tag is not None:
-        raise ListError(f"the tag {event.tag} is not allowed", file=source, line=line)
+        raise ListError(f"the tag {event.tag!a} is not allowed", file=source, line=line)
     if isinstance(event, yaml.ScalarEvent):
         plain = event.implicit[0]
         text = None if plain and event.value in _NULLS else event.value

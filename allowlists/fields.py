@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from datetime import date
 
 from allowlists.document import Mapping, Node, Scalar, Sequence
@@ -23,7 +23,7 @@ class Fields:
 
     __slots__ = ("_fields", "_source", "line", "what")
 
-    def __init__(self, node: Node, source: str, what: str, known: Iterable[str]) -> None:
+    def __init__(self, node: Node, source: str, what: str, known: Container[str]) -> None:
         """Take a mapping; raises ListError when the node is none or has a key that is not known."""
         self._source = source
         self.what = what
@@ -31,10 +31,9 @@ class Fields:
         if not isinstance(node, Mapping):
             raise self.error(f"{what} must be a mapping of keys to values")
         self._fields = node.fields
-        if not self._fields.keys() <= frozenset(known):
-            for key, value in self._fields.items():
-                if key not in known:
-                    raise self.error(f"{what} has the unknown key {key!a}", value)
+        unknown = [key for key in self._fields if key not in known]
+        if unknown:
+            raise self.error(f"{what} has the unknown key {unknown[0]!a}", self._fields[unknown[0]])
 
     def error(self, reason: str, node: Node | None = None) -> ListError:
         """Give an error at the node's line, else at the mapping's."""
@@ -65,6 +64,8 @@ class Fields:
     def items(self, key: str) -> Iterator[Node]:
         """Give the items of a list; one value is a list of one, absent and null are none."""
         node = self.node(key)
+        if isinstance(node, Mapping):
+            raise self.error(f"`{key}` of {self.what} must be a list", node)
         if isinstance(node, Sequence):
             yield from node.items
         elif node is not None:
@@ -91,10 +92,10 @@ class Fields:
                 return _FLAGS[node.text]
         raise self.error(f"`{key}` of {self.what} must be true or false", node)
 
-    def whole(self, key: str) -> int | None:
-        """Give a whole number, decimal without sign; None when absent or null."""
+    def whole(self, key: str, default: int) -> int:
+        """Give a whole number, decimal without sign; the default when absent or null."""
         node = self.node(key)
-        return None if node is None else self._whole(key, node)
+        return default if node is None else self._whole(key, node)
 
     def wholes(self, key: str) -> tuple[int, ...]:
         """Give a list of whole numbers; one number is a list of one."""

@@ -57,8 +57,9 @@ def _to_ascii(name: str) -> str:
         mapped = idna.uts46_remap(name, std3_rules=False, transitional=False)
         labels = mapped.split(".")
         return ".".join(x if x.isascii() else idna.alabel(x).decode("ascii") for x in labels)
-    except (idna.IDNAError, UnicodeError) as error:
-        raise ParseError(f"{_shown(name)} is not a host name: {str(error).rstrip('.')}") from None
+    except (idna.IDNAError, UnicodeError):
+        fault = "it is no internationalised name (RFC 5891)"
+        raise ParseError(f"{_shown(name)} is not a host name: {fault}") from None
 
 
 def _shown(name: str) -> str:
@@ -76,11 +77,11 @@ def _fault(text: str) -> str:
         if not label:
             return "it has an empty label"
         if _LABEL_CHARACTERS(label) is None:
-            return f"the label {label!a} has a character that no host name has"
+            return f"the label {_shown(label)} has a character that no host name has"
         if len(label) > MAX_LABEL:
             return f"a label has {len(label)} characters, at most {MAX_LABEL} are possible"
         if label[0] == "-" or label[-1] == "-":
-            return f"the label {label!a} begins or ends with a hyphen"
+            return f"the label {_shown(label)} begins or ends with a hyphen"
     return "its last label is a number, so programs take it for an address"
 
 

@@ -95,7 +95,6 @@ def _shadowed(entry: Entry, index: Index, networks: dict[Network, Entry]) -> Ite
             and broader.geography in ("WW", entry.geography)
             and (not broader.os or (entry.os and set(entry.os) <= set(broader.os)))
             and (broader.isolation or not entry.isolation)
-            and not (entry.apex and broader.match is Match.EXACT)
         ):
             sentence = f"Row {entry.n} opens nothing that row {broader.n} ({broader.pattern}) does not."
             yield _finding("shadowed_row", Severity.NOTE, sentence, entry)
@@ -151,6 +150,10 @@ def _shared_domain(entry: Entry, suffix: str, worst: Severity) -> Iterator[Findi
     elif found.suffix == suffix or suffix in _shared():
         sentence = f"Row {entry.n} ({entry.pattern}) covers shared hosting, where anybody can have a name."
         yield _finding("shared_hosting", worst, sentence, entry)
+    elif "." not in suffix:
+        # No public top-level domain, so an inner one; still more than a service needs.
+        sentence = f"Row {entry.n} ({entry.pattern}) covers a whole top-level domain."
+        yield _finding("public_suffix", Severity.WARNING, sentence, entry)
 
 
 def _enforcement(entry: Entry) -> Iterator[Finding]:

@@ -87,8 +87,8 @@ def _parse_entries(top: Fields, header: Fields, source: str, list_id: str) -> tu
                 )
                 raise ListError(reason, file=source, line=entry.line)
         by_number[entry.n] = entry
-    count = header.whole("count")
-    if count is not None and count != len(entries):
+    count = header.whole("count", len(entries))
+    if count != len(entries):
         raise header.error_at(
             "count", f"the header counts {count} rows, the file has {len(entries)}; is it cut off?"
         )
@@ -97,7 +97,9 @@ def _parse_entries(top: Fields, header: Fields, source: str, list_id: str) -> tu
 
 def _parse_entry(node: Node, source: str, list_id: str, position: int) -> Entry:
     fields = Fields(node, source, f"row {position}", ENTRY_KEYS)
-    n = fields.whole("n")
+    n = fields.whole("n", position)
+    if n < 1:
+        raise fields.error_at("n", f"{fields.what} needs a number `n` from 1 on")
     published = fields.text("pattern")
     if not published.strip():
         raise fields.error_at("pattern", f"row {position} has no pattern")
@@ -113,12 +115,12 @@ def _parse_entry(node: Node, source: str, list_id: str, position: int) -> Entry:
         raise fields.error_at("apex", f"`apex` of {fields.what} needs a pattern that begins with *.")
     facts = _parse_known_hosts(fields, pattern, apex, source)
     return Entry(
-        n=position if n is None else n,
+        n=n,
         pattern=published,
         host=pattern.host,
         match=pattern.match,
         port=port,
-        extra_ports=tuple(_check_port(fields, "extra_ports", x) for x in fields.wholes("extra_ports")),
+        extra_ports=_extra_ports(fields, port),
         protocol=Protocol(fields.one_of("protocol", _PROTOCOLS, Protocol.TCP)),
         path=pattern.path,
         scheme=scheme,
@@ -137,7 +139,7 @@ def _parse_entry(node: Node, source: str, list_id: str, position: int) -> Entry:
         source=fields.texts("source"),
         notes=fields.text("notes"),
         certainty=fields.text("certainty"),
-        duplicate_of=fields.whole("duplicate_of"),
+        duplicate_of=fields.whole("duplicate_of", 0) or None,
         list_id=list_id,
         line=fields.line,
     )
@@ -171,8 +173,14 @@ def _parse_known_hosts(fields: Fields, pattern: Pattern, apex: bool, source: str
 
 
 def _port(fields: Fields, default: int) -> int:
-    port = fields.whole("port")
-    return default if port is None else _check_port(fields, "port", port)
+    return _check_port(fields, "port", fields.whole("port", default))
+
+
+def _extra_ports(fields: Fields, port: int) -> tuple[int, ...]:
+    extra = tuple(_check_port(fields, "extra_ports", number) for number in fields.wholes("extra_ports"))
+    if len({port, *extra}) <= len(extra):
+        raise fields.error_at("extra_ports", f"{fields.what} has a port twice")
+    return extra
 
 
 def _check_port(fields: Fields, key: str, port: int) -> int:
@@ -259,7 +267,7 @@ def _parse_changes(top: Fields, source: str, list_id: str, entries: tuple[Entry,
             current[entry.n] = entry
             used.add(entry.n)
         else:
-            entry = current.pop(fields.whole("n") or 0, None)
+            entry = current.pop(fields.whole("n", 0), None)
             if entry is None:
                 raise fields.error("a removed row needs `n`, the number of a row that is there")
         changes.append(

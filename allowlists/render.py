@@ -72,7 +72,7 @@ def _csv_cell(value: Any) -> str:
         text = "true" if value else "false"
     else:
         text = "" if value is None else str(value)
-    return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    return "'" + text if text.startswith(("=", "+", "-", "@", "\t")) else text
 
 
 def render_yaml(each: EndpointList, entries: Iterable[Entry], networks: Iterable[StaticPrefix]) -> str:
