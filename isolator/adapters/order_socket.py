@@ -14,9 +14,12 @@ import struct
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from isolator.model.failure import FailureCode, IsolatorError
-from isolator.ports import Request, Response
+
+if TYPE_CHECKING:
+    from isolator.ports import Request, Response
 
 LOG = logging.getLogger(__name__)
 
