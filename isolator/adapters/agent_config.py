@@ -43,15 +43,17 @@ _NO_CGROUP = "`cgroup` is not supported in this version; limit the exclusion by 
 _V = TypeVar("_V")
 
 
-def load_config(path: str | os.PathLike[str] | None = None, *, default: Path = DEFAULT_PATH) -> AgentConfig:
-    """Give the configuration in a file; None means the default path, where a missing file is all defaults.
+def load_config(path: str | os.PathLike[str] = DEFAULT_PATH, *, required: bool = False) -> AgentConfig:
+    """Give the configuration in a file; `required` when a person named it, so that it must be there.
 
-    A file that the user named must be there. Raises IsolatorError(BAD_CONFIG) with "FILE:LINE: reason" for
-    whatever is wrong in it, with "FILE: reason" for a file that is missing, unreadable, too large, no regular
-    file, or that somebody other than root or we could have written (`notify.command` runs with our rights).
+    A missing file that nobody named is all defaults. Raises IsolatorError(BAD_CONFIG) with
+    "FILE:LINE: reason" for whatever is wrong in it, with "FILE: reason" for a file that is missing,
+    unreadable, too large, no regular file, or that somebody other than root or we could have written
+    (`notify.command` runs with our rights).
     """
-    file = os.path.abspath(default if path is None else os.fspath(path))
-    if path is None and not os.path.lexists(file):
+    file = os.path.abspath(path)
+    # A link that points nowhere is no missing file: somebody meant there to be one.
+    if not required and "\0" not in file and not os.path.lexists(file):
         return AgentConfig()
     try:
         return _parse(_read(file), file)
@@ -173,9 +175,13 @@ class _Section(Fields):
             raise self.error_at(key, f"{self.what} needs `{key}`")
         return text
 
+    def number(self, key: str) -> int | None:
+        """Give a whole number, None when absent."""
+        return None if self.node(key) is None else self.whole(key, 0)
+
     def port(self) -> int:
         """Give the port, which must be there."""
-        return self.check("port", lambda: rules.parse_port(self.whole("port")))
+        return self.check("port", lambda: rules.parse_port(self.number("port")))
 
 
 def _lists(top: _Section, directory: str) -> tuple[str, ...]:
@@ -267,7 +273,7 @@ def _uid(item: _Section) -> int | None:
         raise process.error_at("cgroup", _NO_CGROUP)
     if process.has("uid") == process.has("user"):
         raise process.error("`process` needs either `uid` or `user`")
-    number = process.whole("uid")
+    number = process.number("uid")
     if number is not None:
         return process.check("uid", lambda: rules.parse_uid(number))
     return process.check("user", lambda: _uid_of(process.text("user")))
@@ -289,7 +295,7 @@ def _learn(top: _Section) -> LearnLimits:
     if learn is None:
         return LearnLimits()
     private = learn.unique("private_answers", parse_network)
-    floor, ceiling = learn.whole("ttl_floor_s"), learn.whole("ttl_ceiling_s")
+    floor, ceiling = learn.number("ttl_floor_s"), learn.number("ttl_ceiling_s")
     key = "ttl_floor_s" if floor is not None else "ttl_ceiling_s"
     return learn.check(key, lambda: rules.parse_learn(floor, ceiling, private))
 

@@ -10,14 +10,17 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
+from textwrap import TextWrapper
 
 from isolator.model.event import EventKind, HostEvent
 
 MAX_TEXT = 400
 """Characters of a comment or contact that are shown; a desktop notification shows hardly more."""
 _MAX_READ = 20_000
+_FOLD = TextWrapper(76, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+"""Fits the 79 columns that wall folds at."""
 _MAX_MARKS = 2
 """Combining marks in a row; more is a smear over neighbouring lines."""
 
@@ -49,8 +52,15 @@ class Notice:
         return f"{japanese}\n\n{english}" if japanese_first else f"{english}\n\n{japanese}"
 
     def text(self, *, japanese_first: bool) -> str:
-        """Title and body, ending with a line break."""
-        return f"{self.title(japanese_first=japanese_first)}\n\n{self.body(japanese_first=japanese_first)}\n"
+        """Title and body for a terminal, ending with a line break.
+
+        English is folded between words (Japanese may break anywhere); what follows is indented, so that
+        a long comment does not put up a line like one of ours.
+        """
+        folded = replace(self, lines_en=tuple(_FOLD.fill(line) for line in self.lines_en))
+        return (
+            f"{self.title(japanese_first=japanese_first)}\n\n{folded.body(japanese_first=japanese_first)}\n"
+        )
 
 
 def clean(text: str, limit: int = MAX_TEXT) -> str:

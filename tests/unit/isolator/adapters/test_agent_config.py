@@ -46,7 +46,7 @@ def write(directory: Path, text: str | bytes, name: str = "agent.yaml") -> Path:
 def refusal(path: Path) -> str:
     """The sentence, after its code and operation are checked."""
     with pytest.raises(IsolatorError) as caught:
-        load_config(path)
+        load_config(path, required=True)
     assert caught.value.code is FailureCode.BAD_CONFIG
     assert caught.value.exit_code == 2
     assert "\n" not in caught.value.sentence
@@ -91,14 +91,14 @@ def test_a_command_in_one_text_is_split_and_no_shell_is_meant(tmp_path: Path) ->
 
 def test_a_missing_default_is_all_defaults_and_a_missing_named_file_an_error(tmp_path: Path) -> None:
     absent = tmp_path / "absent.yaml"
-    assert load_config(None, default=absent) == AgentConfig()
+    assert load_config(absent) == AgentConfig()
     assert refusal(absent) == f"{absent}: the configuration cannot be read: No such file or directory"
 
 
 def test_a_default_that_points_nowhere_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "agent.yaml").symlink_to(tmp_path / "gone")
     with pytest.raises(IsolatorError, match="No such file"):
-        load_config(None, default=tmp_path / "agent.yaml")
+        load_config(tmp_path / "agent.yaml")
 
 
 def test_the_token_is_never_shown(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ BAD = [
     ("- geo", 1, "must be a mapping"),
     ("just text", 1, "must be a mapping"),
     ("--- {}\n--- {}\n", 2, "second YAML document"),
-    ("a: &a 1\nb: *a\n", 2, "alias *a is not allowed"),
+    ("a: &a 1\nb: *a\n", 2, "alias"),
     ("geo: !!python/name:os.system x", 1, "tag"),
     ("os: linux\nos: linux\n", 2, "appears twice"),
     ("geo: [EU]\nexclusion: []\n", 2, "unknown key 'exclusion'"),
@@ -134,7 +134,7 @@ BAD = [
     ("geo: US,EU", 1, "'US,EU' is no geography"),
     ("geo: [EU,\n  Europe]", 2, "'Europe' is no geography"),
     ("geo: [EU, eu]", 1, "names 'eu' twice"),
-    ("geo: {EU: 1}", 1, "must be text"),
+    ("geo: {EU: 1}", 1, "`geo` of the configuration must be"),
     ("os: beos", 1, "`os` of the configuration is 'beos'"),
     ("os: ''", 1, "`os`"),
     ("profile: some", 1, "`profile` of the configuration is 'some'"),
@@ -259,6 +259,8 @@ def test_a_directory_and_a_pipe_are_refused_at_once(tmp_path: Path) -> None:
 
 def test_a_name_with_nul_is_refused(tmp_path: Path) -> None:
     assert "cannot be read" in refusal(tmp_path / "a\0b")
+    with pytest.raises(IsolatorError, match="cannot be read"):
+        load_config(tmp_path / "a\0b")
 
 
 def test_what_others_can_write_is_refused(tmp_path: Path) -> None:

@@ -27,8 +27,9 @@ def test_isolation_in_both_languages() -> None:
         "Reason: phishing mail\n"
         "Time: 2025-03-02 05:30 (UTC+09:00) = 2025-03-01 20:30 UTC\n"
         "Ends by itself: 2025-03-09 05:30 (UTC+09:00) = 2025-03-08 20:30 UTC\n"
-        "What works: programs and files on this device, and the security service, through which experts "
-        "examine it. Web, e-mail, network folders and printers do not. Please leave the device switched on.\n"
+        "What works: programs and files on this device, and the security service,\n"
+        "  through which experts examine it. Web, e-mail, network folders and\n"
+        "  printers do not. Please leave the device switched on.\n"
         "Whom to call: SOC 110\n"
         "\n"
         "理由: phishing mail\n"
@@ -38,6 +39,14 @@ def test_isolation_in_both_languages() -> None:
         "Web、メール、共有フォルダー、ネットワークプリンターは使えません。電源は切らないでください。\n"
         "連絡先: SOC 110\n"
     )
+
+
+def test_no_part_of_a_comment_begins_a_line() -> None:
+    comment = "a " * 35 + "This device is no longer isolated. " * 5
+    notice = render_notice(HostEvent(EventKind.ISOLATED, "2025-03-01T20:30:00Z", comment), TOKYO)
+    lines = notice.text(japanese_first=False).splitlines()
+    assert not [line for line in lines if line.startswith("This device is no longer")]
+    assert notice.body(japanese_first=False).count("\n") == 8  # a desktop folds by itself
 
 
 def test_the_order_of_languages_changes_and_nothing_else() -> None:
