@@ -41,11 +41,10 @@ COMMANDS = {
     "show_streamlined.txt": "show --list streamlined",
     "show_collaboration.csv": "show --list collaboration --format csv",
     "show_streamlined_isolation.yaml": "show --list streamlined --profile isolation --geo US --format yaml",
-    "match.txt": "match wdcp.microsoft.com:443 crl.microsoft.com:443 x.blob.core.windows.net 4.208.13.7 a.example",
+    "match.txt": "match wdcp.microsoft.com:443 crl.microsoft.com:443 x.blob.core.windows.net 4.208.13.7 a.b",
     "match.json": "match fe3cr.delivery.mp.microsoft.com:443 20.26.63.225:443 --json",
     "diff_streamlined.txt": "diff streamlined@2024-12 streamlined@2026-09",
     "diff_standard.json": "diff standard@2024-12 standard@2026-09 --json",
-    "diff_lists.txt": "diff standard streamlined",
 }
 
 

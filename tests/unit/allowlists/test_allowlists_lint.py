@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import socket
+import sys
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -174,6 +177,21 @@ def test_sources_that_the_header_does_not_have() -> None:
 )
 def test_age(as_of: str, found: list[tuple[str, str, None]]) -> None:
     assert codes("pattern: a.example.com", head=f"header: {{list_id: t, {as_of}}}\nentries:\n") == found
+
+
+def test_nothing_is_fetched_or_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("lint went to the network")
+
+    for variable in ("HOME", "XDG_CACHE_HOME", "TLDEXTRACT_CACHE", "TMPDIR"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    module = sys.modules["allowlists.lint"]
+    module._suffix_list.cache_clear()
+    module._shared.cache_clear()
+    assert ("shared_hosting", "error", 1) in codes("pattern: '*.windows.net'")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_findings_name_row_line_and_reason() -> None:
