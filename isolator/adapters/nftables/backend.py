@@ -184,7 +184,11 @@ class NftablesBackend:
                 if _ABSENT in str(refusal):
                     return None
                 raise refused(refusal, operation) from refusal
-        listing: dict[str, Any] = json.loads(text)
+        try:
+            listing: dict[str, Any] = json.loads(text)
+        except ValueError as error:
+            sentence = f"nft's answer to {operation} is no JSON: {error}"
+            raise IsolatorError(FailureCode.NO_NFTABLES, operation, sentence) from error
         return listing
 
     @contextmanager

@@ -115,19 +115,19 @@ class Program:
 
     def run(self, text: str, *, check: bool = False) -> None:
         """Commit (or only judge) the text; NftError with nft's words."""
-        self._start(["-c"] if check else [], text)
+        self._start([*(["-c"] if check else []), "-f", "-"], text)
 
     def listing(self, text: str, *, terse: bool = False) -> str:
-        """JSON of a list command."""
-        return self._start(["-j", "-t"] if terse else ["-j"], text)
+        """JSON of a list command, given as arguments: from stdin, nft 1.0.6 lists nothing."""
+        return self._start([*(["-j", "-t"] if terse else ["-j"]), *text.split()], "")
 
     def close(self) -> None:
         """Nothing is held between two runs."""
 
-    def _start(self, options: list[str], text: str) -> str:
+    def _start(self, arguments: list[str], text: str) -> str:
         try:
             ended = subprocess.run(
-                [self._program, *options, "-f", "-"],
+                [self._program, *arguments],
                 input=text,
                 capture_output=True,
                 text=True,

@@ -1,0 +1,1 @@
+"""One suite per port, kept by the fake and by the real thing."""
