@@ -1,0 +1,316 @@
+"""The table of learned names: lifetimes, what the kernel must be told, bounds, another policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Address, ip_address
+
+import pytest
+
+from isolator.core.doors import Opening, opening
+from isolator.core.names import GRACE_S, LearnedNames, NameLimits
+from isolator.core.usable import UsableAddresses
+from isolator.model.flow import Address, Destination, LearnedAddress, Transport
+from isolator.model.policy import LearnLimits
+from tests.unit.isolator.core.gate_fakes import INDEX, FakeEntry, FakeIndex
+
+NOW = 1_000.0
+X, Y = ip_address("20.0.0.1"), ip_address("20.0.0.2")
+LIMITS = LearnLimits(ttl_floor_s=60, ttl_ceiling_s=3_600)
+ALL = UsableAddresses((), ())
+
+
+def named(name: str) -> Opening:
+    found = opening(INDEX, name)
+    assert found is not None
+    return found
+
+
+def learn(
+    names: LearnedNames, name: str, *addresses: tuple[Address, int], now: float = NOW, anew: bool = False
+) -> tuple[LearnedAddress, ...]:
+    """An answer for the name arrives; gives what the kernel is told."""
+    proposal = names.propose(named(name), addresses, LIMITS, now, anew=anew)
+    names.add(proposal)
+    return proposal.renewed
+
+
+def door(address: Address, port: int = 443) -> Destination:
+    return Destination(address, Transport.TCP, port)
+
+
+def openings(*entries: FakeEntry) -> Callable[[str], Opening | None]:
+    return lambda name: opening(FakeIndex(*entries), name)
+
+
+def test_an_address_opens_every_port_of_every_entry() -> None:
+    names = LearnedNames()
+    learned = learn(names, "exact.wild.test", (X, 300))
+    assert [(each.destination, each.entry) for each in learned] == [(door(X, 8443), "l#3"), (door(X), "l#2")]
+    assert names.snapshot(NOW) == learned
+    assert names.at(X, NOW) == learned
+    assert names.at(Y, NOW) == ()
+    assert names.knows("exact.wild.test")
+    assert not names.knows("other.wild.test")
+    assert len(names) == 2
+
+
+@pytest.mark.parametrize(
+    ("ttl", "lifetime"),
+    [
+        (0, 60),
+        (1, 60),
+        (55, 60),
+        (56, 56 + GRACE_S),
+        (300, 300 + GRACE_S),
+        (3_595, 3_600),
+        (0x7FFF_FFFF, 3_600),
+    ],
+)
+def test_lifetime_is_the_ttl_and_a_grace_between_floor_and_ceiling(ttl: int, lifetime: float) -> None:
+    (learned,) = learn(LearnedNames(), "a.wild.test", (X, ttl))
+    assert learned.expires_at == NOW + lifetime
+
+
+class TestRenewal:
+    @pytest.mark.parametrize(
+        ("first", "later", "second", "renewed"),
+        [
+            # The kernel's element (305 s) outlives what the asker may keep.
+            (300, 0, 300, False),
+            (300, 5, 300, False),
+            (300, 6, 300, True),
+            # A caching resolver counts down: nothing to do until the TTL is fresh again.
+            (300, 100, 200, False),
+            (300, 290, 10, True),
+            # Short TTLs live as long as the floor and are renewed at half of it.
+            (1, 30, 1, False),
+            (1, 31, 1, True),
+            # At the ceiling there is no grace left: renewed a little before.
+            (86_400, 5, 86_400, False),
+            (86_400, 6, 86_400, True),
+        ],
+    )
+    def test_only_when_the_kernel_would_forget_too_early(
+        self, first: int, later: float, second: int, renewed: bool
+    ) -> None:
+        names = LearnedNames()
+        learn(names, "a.wild.test", (X, first))
+        assert bool(learn(names, "a.wild.test", (X, second), now=NOW + later)) is renewed
+
+    def test_a_renewed_element_is_never_shortened(self) -> None:
+        names = LearnedNames()
+        (long,) = learn(names, "a.wild.test", (X, 3_000))
+        assert learn(names, "b.wild.test", (X, 1)) == ()
+        (again,) = learn(names, "b.wild.test", (X, 1), anew=True)
+        assert again.expires_at == long.expires_at
+
+    def test_a_name_on_an_open_address_is_noted_without_the_kernel(self) -> None:
+        names = LearnedNames()
+        learn(names, "a.wild.test", (X, 300))
+        assert learn(names, "b.wild.test", (X, 10), now=NOW + 1) == ()
+        by_name = {each.name: each.expires_at for each in names.at(X, NOW)}
+        assert by_name == {"a.wild.test": NOW + 305, "b.wild.test": NOW + 61}
+
+    def test_the_noted_name_lives_no_longer_than_the_element(self) -> None:
+        names = LearnedNames()
+        learn(names, "a.wild.test", (X, 300))
+        assert learn(names, "b.wild.test", (X, 300), now=NOW + 3) == ()
+        assert names.snapshot(NOW)[1].expires_at == NOW + 305
+
+    def test_a_known_name_whose_binding_runs_out_is_noted_again(self) -> None:
+        names = LearnedNames()
+        learn(names, "a.wild.test", (X, 3_000))
+        learn(names, "b.wild.test", (X, 1))
+        assert learn(names, "b.wild.test", (X, 1), now=NOW + 40) == ()
+        assert names.snapshot(NOW)[1].expires_at == NOW + 100
+
+    def test_nothing_is_known_before_it_is_added(self) -> None:
+        names = LearnedNames()
+        names.propose(named("a.wild.test"), [(X, 300)], LIMITS, NOW)
+        assert names.snapshot(NOW) == ()
+        assert len(learn(names, "a.wild.test", (X, 300))) == 1
+
+    def test_anew_gives_all_although_known(self) -> None:
+        names = LearnedNames()
+        learned = learn(names, "www.listed.test", (X, 300))
+        assert learn(names, "www.listed.test", (X, 300)) == ()
+        assert learn(names, "www.listed.test", (X, 300), anew=True) == learned
+        assert len(names) == 2
+
+
+class TestExpiry:
+    def test_what_is_over_is_not_shown_before_it_is_swept(self) -> None:
+        names = LearnedNames()
+        learn(names, "a.wild.test", (X, 1))
+        assert len(names.snapshot(NOW + 60)) == len(names.at(X, NOW + 60)) == 1
+        assert names.snapshot(NOW + 60.5) == names.at(X, NOW + 60.5) == ()
+
+    def test_sweep(self) -> None:
+        names = LearnedNames()
+        learn(names, "a.wild.test", (X, 1))
+        learn(names, "b.wild.test", (Y, 300))
+        names.expire(NOW + 30)
+        assert len(names) == 2
+        names.expire(NOW + 80)
+        names.expire(NOW + 81)
+        assert [each.name for each in names.snapshot(NOW)] == ["b.wild.test"]
+        assert not names.knows("a.wild.test")
+        names.expire(NOW + 86_400)
+        assert len(names) == 0
+        assert names.at(Y, 0) == ()
+
+    def test_what_was_renewed_stays(self) -> None:
+        names = LearnedNames()
+        learn(names, "a.wild.test", (X, 1))
+        learn(names, "a.wild.test", (X, 1), now=NOW + 50)
+        names.expire(NOW + 90)
+        assert len(names) == 1
+        names.expire(NOW + 130)
+        assert len(names) == 0
+
+    def test_an_element_lives_as_long_as_a_name_keeps_it(self) -> None:
+        names = LearnedNames()
+        learn(names, "a.wild.test", (X, 1))
+        learn(names, "b.wild.test", (X, 300))
+        names.expire(NOW + 90)
+        assert learn(names, "c.wild.test", (X, 1), now=NOW + 90) == ()
+
+    def test_no_trace_is_left(self) -> None:
+        names = LearnedNames()
+        for n in range(50):
+            learn(names, f"n{n}.wild.test", (X, n), (Y, n * 20))
+        names.expire(NOW + 100_000)
+        left = names._names, names._elements, names._shares, names._buckets
+        assert left == ({}, {}, {}, {})
+
+
+class TestBounds:
+    def test_of_one_name_what_was_renewed_longest_ago_goes(self) -> None:
+        names = LearnedNames(NameLimits(per_name=2))
+        for n, address in enumerate((X, Y, ip_address("20.0.0.3"))):
+            learn(names, "a.wild.test", (address, 300), now=NOW + n)
+        assert [str(each.destination.address) for each in names.snapshot(NOW)] == ["20.0.0.2", "20.0.0.3"]
+
+    def test_of_one_wildcard(self) -> None:
+        names = LearnedNames(NameLimits(per_wildcard=2))
+        learn(names, "a.wild.test", (X, 100))
+        learn(names, "b.wild.test", (X, 100))
+        learn(names, "a.wild.test", (X, 400), now=NOW + 50)
+        learn(names, "c.wild.test", (X, 400), now=NOW + 51)
+        assert [each.name for each in names.snapshot(NOW)] == ["a.wild.test", "c.wild.test"]
+
+    def test_of_all_wildcards_the_largest_gives_way(self) -> None:
+        names = LearnedNames(NameLimits(wildcards=4))
+        index = FakeIndex(FakeEntry("w#1", "*.one.test"), FakeEntry("w#2", "*.two.test"))
+        for name in ("s.two.test", "a.one.test", "b.one.test", "c.one.test", "d.one.test"):
+            found = opening(index, name)
+            assert found is not None
+            names.add(names.propose(found, [(X, 300)], LIMITS, NOW))
+        assert [each.name for each in names.snapshot(NOW)] == [
+            "b.one.test",
+            "c.one.test",
+            "d.one.test",
+            "s.two.test",
+        ]
+
+    def test_of_listed_names(self) -> None:
+        names = LearnedNames(NameLimits(listed=2))
+        learn(names, "www.listed.test", (X, 300))
+        learn(names, "relay.listed.test", (X, 300))
+        assert {str(each.destination) for each in names.snapshot(NOW)} == {
+            "tcp://20.0.0.1:80",
+            "udp://20.0.0.1:3478",
+        }
+
+    def test_a_flood_under_a_wildcard_pushes_out_neither_listed_nor_pinned_names(self) -> None:
+        names = LearnedNames(NameLimits(per_wildcard=100, wildcards=150, listed=10))
+        names.pin("service.wild.test")
+        learn(names, "service.wild.test", (X, 3_000))
+        learn(names, "exact.wild.test", (X, 3_000))
+        for n in range(5_000):
+            learn(names, f"n{n}.wild.test", (IPv4Address(0x1500_0000 + n), 3_000), now=NOW + n / 1_000)
+        kept = {each.name for each in names.snapshot(NOW)}
+        assert {"service.wild.test", "exact.wild.test"} <= kept
+        assert len(names) == 100 + 3
+        assert sum(map(len, names._buckets.values())) == 103
+        assert names.is_pinned("service.wild.test")
+        assert not names.is_pinned("n1.wild.test")
+
+    def test_pinned_later_moves_the_name_to_safety_and_keeps_the_element(self) -> None:
+        names = LearnedNames(NameLimits(per_wildcard=1))
+        (learned,) = learn(names, "a.wild.test", (X, 3_000))
+        names.pin("a.wild.test")
+        learn(names, "a.wild.test", (X, 1), anew=True)
+        learn(names, "b.wild.test", (Y, 1))
+        learn(names, "c.wild.test", (Y, 1))
+        assert [each.name for each in names.snapshot(NOW)] == ["a.wild.test", "c.wild.test"]
+        assert names.snapshot(NOW)[0].expires_at == learned.expires_at
+
+
+class TestRetain:
+    def test_the_same_policy_keeps_everything(self) -> None:
+        names = LearnedNames()
+        for name in ("www.listed.test", "a.wild.test", "exact.wild.test"):
+            learn(names, name, (X, 300))
+        before = names.snapshot(NOW)
+        assert names.retain(lambda name: opening(INDEX, name), ALL, NOW) == ()
+        assert names.snapshot(NOW) == before
+
+    def test_what_no_entry_covers_goes_and_is_given_back(self) -> None:
+        names = LearnedNames()
+        learned = learn(names, "www.listed.test", (X, 300))
+        assert names.retain(openings(), ALL, NOW) == learned
+        assert len(names) == 0
+
+    def test_a_port_that_goes(self) -> None:
+        names = LearnedNames()
+        learn(names, "www.listed.test", (X, 300))
+        closed = names.retain(openings(FakeEntry("n#1", "www.listed.test", (443,))), ALL, NOW)
+        assert [each.destination for each in closed] == [door(X, 80)]
+        assert [(each.destination, each.entry) for each in names.snapshot(NOW)] == [(door(X), "n#1")]
+
+    def test_what_another_name_keeps_open_is_not_given_back(self) -> None:
+        names = LearnedNames()
+        learn(names, "a.wild.test", (X, 3_000))
+        learn(names, "www.listed.test", (X, 300))
+        closed = names.retain(openings(FakeEntry("l#2", "*.wild.test")), ALL, NOW)
+        assert [each.destination for each in closed] == [door(X, 80)]
+
+    def test_what_has_expired_is_not_given_back(self) -> None:
+        names = LearnedNames()
+        learn(names, "a.wild.test", (X, 1))
+        assert names.retain(openings(), ALL, NOW + 61) == ()
+        assert len(names) == 0
+
+    def test_an_address_that_is_no_longer_usable(self) -> None:
+        names = LearnedNames()
+        learn(names, "a.wild.test", (X, 300), (Y, 300))
+        closed = names.retain(lambda name: opening(INDEX, name), UsableAddresses([X], ()), NOW)
+        assert [each.destination for each in closed] == [door(X)]
+
+    def test_a_name_that_a_new_entry_spells_out_becomes_safe(self) -> None:
+        names = LearnedNames(NameLimits(per_wildcard=1))
+        learn(names, "a.wild.test", (X, 300))
+        exact = FakeEntry("n#1", "a.wild.test")
+        names.retain(openings(exact, FakeEntry("l#2", "*.wild.test")), ALL, NOW)
+        learn(names, "b.wild.test", (X, 300))
+        learn(names, "c.wild.test", (X, 300))
+        assert [each.name for each in names.snapshot(NOW)] == ["a.wild.test", "c.wild.test"]
+
+    def test_pins_go_with_their_entries(self) -> None:
+        names = LearnedNames()
+        names.pin("a.wild.test")
+        names.pin("www.listed.test")
+        names.retain(openings(FakeEntry("l#2", "*.wild.test")), ALL, NOW)
+        assert names.is_pinned("a.wild.test")
+        assert not names.is_pinned("www.listed.test")
+
+    def test_clear(self) -> None:
+        names = LearnedNames()
+        names.pin("a.wild.test")
+        learned = learn(names, "a.wild.test", (X, 300))
+        names.clear()
+        assert len(names) == 0
+        assert not names.is_pinned("a.wild.test")
+        assert learn(names, "a.wild.test", (X, 300)) == learned
