@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +19,9 @@ LOG = logging.getLogger(__name__)
 
 TICK_S = 1.0
 
+IDLE_S = 2.0
+"""How long a standalone agent waits for the next request on a host that is not isolated."""
+
 
 class Agent:
     """One host's agent. `standalone`: it was started for an order and ends when the host is free again."""
@@ -27,7 +31,7 @@ class Agent:
         self.source = source
         self.standalone = standalone
         self._stop = threading.Event()
-        self._was_isolated = False
+        self._asked_at = time.monotonic()
         self._answers: dict[str, Callable[[Request], Mapping[str, Any]]] = {
             "isolate": self._isolate,
             "release": self._release,
@@ -61,11 +65,14 @@ class Agent:
         self._end_if_done()
 
     def _end_if_done(self) -> None:
-        if self.standalone and self.controller.state is HostState.CONNECTED and self._was_isolated:
+        """An agent that was started for an order has nothing left to do on a host that is free."""
+        idle = time.monotonic() - self._asked_at > IDLE_S
+        if self.standalone and idle and self.controller.state is HostState.CONNECTED:
             self.stop()
 
     def answer(self, request: Request) -> Response:
         """One request's answer; never raises."""
+        self._asked_at = time.monotonic()
         try:
             handler = self._answers.get(str(request.get("do")))
             if handler is None:
@@ -94,7 +101,6 @@ class Agent:
         if request.get("dry_run") is True:
             return self.controller.preview(order)
         outcome = self.controller.isolate(order)
-        self._was_isolated = True
         return self._done(outcome)
 
     def _with_defaults(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -106,7 +112,6 @@ class Agent:
         return {**body, **{key: value for key, value in defaults.items() if body[key] is None}}
 
     def _release(self, request: Request) -> Mapping[str, Any]:
-        self._was_isolated = True
         outcome = self.controller.release(ReleaseOrder(_text(request, "comment", "")))
         if self.standalone:
             threading.Timer(0.2, self.stop).start()
