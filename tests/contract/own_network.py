@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import struct
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from tests.lab import kernel
+
+T = TypeVar("T")
 
 _HERE = Path("/proc/thread-self/ns/net")
 
@@ -47,3 +54,59 @@ def add_uplink() -> None:
     ip("link set up0 up")
     for neighbour in (RESOLVER4, RESOLVER6, RESOLVER_LINK):
         ip(f"neigh add {neighbour} lladdr 02:00:00:00:00:53 dev up0 nud permanent")
+
+
+def on_thread(action: Callable[[], T]) -> T:
+    """The action's result or exception, from a thread that may change its namespace or rights."""
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(action).result()
+
+
+@contextmanager
+def far_host() -> Iterator[Callable[[Callable[[], object]], object]]:
+    """The far end of the uplink as a host of its own, with the resolvers' addresses.
+
+    Gives a function that runs an action over there; what the action opens stays there. Only inside
+    `own_network`, after `add_uplink`.
+    """
+    far = on_thread(_fresh_namespace)
+    try:
+        ip(f"link set far0 netns /proc/{os.getpid()}/fd/{far}")
+        for neighbour in (RESOLVER4, RESOLVER6, RESOLVER_LINK):
+            ip(f"neigh del {neighbour} dev up0")
+
+        def there(action: Callable[[], object]) -> object:
+            def enter() -> object:
+                kernel.setns(far, kernel.CLONE_NEWNET)
+                return action()
+
+            return on_thread(enter)
+
+        there(_configure_far)
+        yield there
+    finally:
+        os.close(far)
+
+
+def _fresh_namespace() -> int:
+    kernel.unshare(kernel.CLONE_NEWNET)
+    return os.open(_HERE, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _configure_far() -> None:
+    ip("link set lo up")
+    for address in (f"{RESOLVER4}/24", f"{RESOLVER6}/64 nodad", f"{RESOLVER_LINK}/64 nodad"):
+        ip(f"addr add {address} dev far0")
+    ip("link set far0 up")
+
+
+def without_capabilities(action: Callable[[], T]) -> T:
+    """Run the action on a thread that has no capability at all, whoever its user is (capset(2))."""
+
+    def drop() -> T:
+        header = struct.pack("=Ii", 0x2008_0522, 0)
+        if ctypes.CDLL(None, use_errno=True).capset(header, bytes(24)) != 0:
+            raise OSError(ctypes.get_errno(), "capset")
+        return action()
+
+    return on_thread(drop)
