@@ -150,6 +150,15 @@ class DnsGate:
             return _drop(Reason.RESOLVER_NOT_APPROVED)
         return _drop(Reason.DNS_UNREADABLE, LocalReply.FORMERR)
 
+    def judge_stranger(self, answer: Datagram) -> Ruling | None:
+        """Judge an answer by its ends alone; None when it may be one and has to be read.
+
+        A flood of forged answers is met here: to be read at all they must guess a port that waits.
+        """
+        if answer.source_port != DNS_PORT or answer.source not in self._policy.resolvers:
+            return _drop(Reason.RESOLVER_NOT_APPROVED)
+        return None if self._pending.expects(answer) else _drop(Reason.DNS_UNASKED_ANSWER)
+
     def judge_answer(self, answer: Datagram, message: DnsMessage, now: float) -> Ruling:
         """Judge a readable message on its way in from port 53.
 
@@ -157,8 +166,9 @@ class DnsGate:
         back, and the asker is told REFUSED so that it need not wait.
         """
         self._sweep(now)
-        if answer.source_port != DNS_PORT or answer.source not in self._policy.resolvers:
-            return _drop(Reason.RESOLVER_NOT_APPROVED)
+        stranger = self.judge_stranger(answer)
+        if stranger is not None:
+            return stranger
         if not message.is_response or message.opcode or len(message.questions) != 1:
             return _drop(Reason.DNS_UNASKED_ANSWER)
         question = message.questions[0]

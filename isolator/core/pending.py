@@ -71,6 +71,10 @@ class PendingQueries:
         self._waiting[key] = _Waiting(question.raw, question.mixed_case, exact, now + limits.lifetime_s)
         return True
 
+    def expects(self, answer: Datagram) -> bool:
+        """Say whether the socket an answer is for has any query under way; its bytes are not needed."""
+        return (answer.destination, answer.destination_port) in self._sockets
+
     def take(self, answer: Datagram, id_: int, question: Question, *, now: float) -> bool:
         """Say whether the answer is to a waiting query, which then no longer waits.
 

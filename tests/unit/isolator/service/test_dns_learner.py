@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from ipaddress import ip_address
-from typing import cast
+from typing import Any, cast
 
 import dns.message
 import dns.rcode
@@ -179,6 +179,16 @@ class TestReply:
             _, message = reply_of(out(learner, data))
             assert (message.id, message.rcode()) == (7, dns.rcode.FORMERR)
 
+    def test_a_large_query_is_answered_without_being_read(self) -> None:
+        learner, _ = make()
+        large = ASKED[:4] + b"\xff\xff" + bytes(6) + b"\xff" * 60_000
+        _, message = reply_of(out(learner, large))
+        assert (message.id, message.rcode()) == (7, dns.rcode.FORMERR)
+        assert learner.unreadable() == {}
+        out(learner, ASKED + b"\xff" * 200)
+        out(learner, b"\xff" * 512)
+        assert sum(learner.unreadable().values()) == 1
+
     @pytest.mark.parametrize(
         "data", [b"", b"\0" * 11, b"\xff" * 30, ANSWERED], ids=["empty", "short", "bad", "answer"]
     )
@@ -214,7 +224,6 @@ class TestBadPackets:
             (bytes(IP(proto=6) / b"data"), Hook.OUTPUT, Unreadable.NOT_UDP),
             (bytes(IP() / UDP(chksum=1) / b"data"), Hook.INPUT, Unreadable.UDP_CHECKSUM),
             (bytes(IP(chksum=1) / UDP()), Hook.INPUT, Unreadable.IP_CHECKSUM),
-            (bytes(IP() / UDP() / b"\xff"), Hook.INPUT, Unreadable.DNS_TRUNCATED),
         ],
     )
     def test_dropped_and_counted(self, packet: bytes, hook: Hook, kind: Unreadable) -> None:
@@ -222,6 +231,28 @@ class TestBadPackets:
         assert learner.handle(QueuedPacket(packet, hook)) == DROPPED
         assert learner.unreadable() == {kind: 1}
         assert learner.counters() == {Reason.DNS_UNREADABLE: 1}
+
+    def test_an_answer_to_a_waiting_socket_that_is_no_message(self) -> None:
+        learner, _ = make()
+        out(learner, ASKED)
+        assert back(learner, ANSWERED[:20]) == DROPPED
+        assert learner.unreadable() == {Unreadable.DNS_TRUNCATED: 1}
+        assert back(learner, ANSWERED) == PASSED
+
+    @pytest.mark.parametrize(
+        ("where", "reason"),
+        [
+            ({"port": PORT + 1}, Reason.DNS_UNASKED_ANSWER),
+            ({"source_port": 54}, Reason.RESOLVER_NOT_APPROVED),
+            ({"resolver": "9.9.9.9"}, Reason.RESOLVER_NOT_APPROVED),
+        ],
+    )
+    def test_the_bytes_of_strangers_are_not_read(self, where: dict[str, Any], reason: Reason) -> None:
+        learner, _ = make()
+        out(learner, ASKED)
+        assert learner.handle(queued(incoming(b"\xff", **where), Hook.INPUT)) == DROPPED
+        assert learner.unreadable() == {}
+        assert learner.counters()[reason] == 1
 
     def test_a_checksum_the_card_would_compute_is_not_checked_on_the_way_out(self) -> None:
         learner, _ = make()
