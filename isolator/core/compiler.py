@@ -10,10 +10,11 @@ whole network namespace, which costs every packet and would let "established" st
 from __future__ import annotations
 
 from collections.abc import Iterable
+from ipaddress import collapse_addresses
 
 from isolator.core.exclusion_rules import inbound_rules, outbound_rules
-from isolator.model.flow import Address, Destination, Hook, Transport
-from isolator.model.policy import Policy
+from isolator.model.flow import Address, Destination, Hook, Network, Transport
+from isolator.model.policy import AllowedNetwork, Policy
 from isolator.model.ruleset import (
     Action,
     AddressIn,
@@ -228,9 +229,8 @@ def _neighbour_rules(hook: Hook) -> Iterable[Rule]:
 
 def _contents(policy: Policy) -> dict[str, tuple[Element, ...]]:
     held: dict[str, dict[Element, None]] = {name: {} for name in SETS}
-    for allowed in policy.networks:
-        key = NetworkKey(allowed.network, allowed.transport, allowed.port)
-        held[NETWORKS[allowed.network.version]][Element(key)] = None
+    for key in _network_keys(policy.networks):
+        held[NETWORKS[key.network.version]][Element(key)] = None
     for endpoint in policy.control:
         if endpoint.address is not None:
             door = Destination(endpoint.address, Transport.TCP, endpoint.port)
@@ -240,6 +240,18 @@ def _contents(policy: Policy) -> dict[str, tuple[Element, ...]]:
     if held[DHCP[6]]:
         held[DHCP[6]][Element(DHCP6_SERVERS)] = None
     return {name: tuple(elements) for name, elements in held.items() if elements}
+
+
+def _network_keys(networks: Iterable[AllowedNetwork]) -> Iterable[NetworkKey]:
+    """Keys without overlaps: the kernel refuses a range that holds, or lies in, another at the same port."""
+    grouped: dict[tuple[int, Transport, int], list[Network]] = {}
+    for each in networks:
+        door = (each.network.version, each.transport, each.port)
+        grouped.setdefault(door, []).append(each.network)
+    for (_, transport, port), members in grouped.items():
+        # One version a group, which the type of the union cannot say.
+        for network in collapse_addresses(members):  # type: ignore[type-var]
+            yield NetworkKey(network, transport, port)
 
 
 def _add_addresses(
