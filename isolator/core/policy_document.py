@@ -20,8 +20,15 @@ from isolator.model.policy import (
 )
 
 
+_LONGEST_DURATION_S = 100 * 365 * 86_400
+"""A hundred years; keeps sums with the boot clock finite."""
+
+
 def encode_policy(policy: Policy) -> dict[str, Any]:
-    """JSON values of a policy; `decode_policy` gives an equal policy back."""
+    """JSON values of a policy: `decode_policy` gives back one that compiles and judges the same.
+
+    What an entry only tells people (service, purpose, notes, sources) is left out.
+    """
     return {
         "scope": policy.scope.value,
         "entries": [_encode_entry(entry) for entry in policy.entries],
@@ -41,7 +48,7 @@ def encode_policy(policy: Policy) -> dict[str, Any]:
 
 
 def decode_policy(document: Mapping[str, Any]) -> Policy:
-    """The policy of a journal; KeyError, ValueError or TypeError when it is not one."""
+    """The policy of a journal; KeyError, ValueError, TypeError or OverflowError when it is not one."""
     limits = document["limits"]
     return Policy(
         scope=IsolationScope(document["scope"]),
@@ -128,11 +135,17 @@ def _decode_exclusion(document: Mapping[str, Any]) -> Exclusion:
         name=document["name"],
         direction=Direction(document["direction"]),
         transport=Transport(document["transport"]),
-        port=document["port"],
+        port=_whole_number(document["port"]),
         remote=None if remote is None else ip_network(remote),
         pattern=document["pattern"],
-        uid=document["uid"],
+        uid=_whole_number(document["uid"]),
     )
+
+
+def _whole_number(value: object) -> int | None:
+    if value is not None and type(value) is not int:
+        raise TypeError(f"{value!r} is not a whole number")
+    return value
 
 
 def encode_order(order: IsolationOrder) -> dict[str, Any]:
@@ -150,16 +163,26 @@ def encode_order(order: IsolationOrder) -> dict[str, Any]:
 
 def decode_order(document: Mapping[str, Any]) -> IsolationOrder:
     """The order back; KeyError, ValueError or TypeError when it is not one."""
-    duration = document["duration_s"]
     return IsolationOrder(
         scope=IsolationScope(document["scope"]),
         lists=_strings(document["lists"]),
         geo=_strings(document["geo"]),
         profile=str(document["profile"]),
-        duration_s=None if duration is None else float(duration),
+        duration_s=_duration(document["duration_s"]),
         comment=str(document["comment"]),
         on_silence=OnSilence(document["on_silence"]),
     )
+
+
+def _duration(value: object) -> float | None:
+    """JSON knows NaN and Infinity as Python reads it; an isolation of that length would never end."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"the duration {value!r} is not a number")
+    if not 0 < value <= _LONGEST_DURATION_S:
+        raise ValueError(f"the duration {value} is not between 0 and {_LONGEST_DURATION_S} seconds")
+    return float(value)
 
 
 def _strings(values: Sequence[object]) -> tuple[str, ...]:

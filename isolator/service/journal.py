@@ -94,7 +94,7 @@ def decode(document: Mapping[str, Any] | None) -> Record | None:
         )
         if record.isolation is None and state is not HostState.CONNECTED:
             raise ValueError(f"state {state.value} without an isolation")
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, OverflowError) as error:  # int() of a JSON Infinity overflows
         raise IsolatorError(
             FailureCode.STATE_UNREADABLE,
             "read_journal",
