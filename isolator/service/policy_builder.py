@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 from allowlists.fqdn import normalise
 from allowlists.merge import select, select_networks
-from allowlists.model import EndpointList, Entry, ListError, Match, Profile, Protocol
+from allowlists.model import EndpointList, Entry, ListError, Match, ParseError, Profile, Protocol
+from allowlists.pattern import parse_pattern
 from isolator.model.config import AgentConfig
 from isolator.model.failure import FailureCode, IsolatorError
 from isolator.model.flow import Destination, Transport
@@ -57,7 +58,7 @@ def build_policy(order: IsolationOrder, config: AgentConfig, facts: HostFacts, l
 
     IsolatorError: BAD_LIST (with file, line and reason), EMPTY_LIST when nothing of the lists is
     left, NO_RESOLVER when names are listed and the host has nobody to ask, BAD_CONFIG for an
-    exclusion that cannot be enforced.
+    exclusion that cannot be enforced and for a controller whose host is no host name.
     """
     lists, entries, networks = _from_lists(order, config, load)
     control = control_endpoints(config)
@@ -148,13 +149,22 @@ def _control_entries(control: Iterable[ControlEndpoint]) -> list[Entry]:
         Entry(
             n=number,
             pattern=endpoint.host,
-            host=normalise(endpoint.host),
+            host=_control_host(endpoint.host),
             port=endpoint.port,
             list_id=CONTROL_LIST,
         )
         for number, endpoint in enumerate(control, start=1)
         if endpoint.host is not None
     ]
+
+
+def _control_host(host: str) -> str:
+    try:
+        return normalise(host)
+    except ParseError as error:
+        raise IsolatorError(
+            FailureCode.BAD_CONFIG, "build_policy", f"the control channel cannot be reached: {error}"
+        ) from error
 
 
 def _exclusion_entries(exclusions: Sequence[Exclusion]) -> list[Entry]:
@@ -172,7 +182,7 @@ def _exclusion_entries(exclusions: Sequence[Exclusion]) -> list[Entry]:
                 n=number,
                 pattern=exclusion.pattern,
                 host=exclusion.pattern,
-                match=Match.SUBDOMAINS if exclusion.pattern.startswith("*.") else Match.EXACT,
+                match=parse_pattern(exclusion.pattern).match,
                 port=exclusion.port or 0,
                 protocol=Protocol(exclusion.transport.value),
                 list_id=EXCLUSION_LIST,
