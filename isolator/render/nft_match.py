@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
 from typing import Any
 
-from isolator.model.flow import Hook
+from isolator.model.flow import Address, Hook
 from isolator.model.ruleset import (
     APPROVED_BIT,
     AddressIn,
@@ -100,6 +101,17 @@ def _network(match: AddressIn) -> str:
     return str(network.network_address) if single else str(network)
 
 
+def _listed_address(address: Address) -> str:
+    """As inet_ntop(3) writes it: IPv6 addresses that embed an IPv4 one end in dots."""
+    number = int(address)
+    low = number & 0xFFFF_FFFF
+    if address.version == 6 and number >> 32 == 0 and low > 0xFFFF:
+        return f"::{IPv4Address(low)}"
+    if address.version == 6 and number >> 32 == 0xFFFF:
+        return f"::ffff:{IPv4Address(low)}"
+    return str(address)
+
+
 def _payload(protocol: str, field: str) -> dict[str, Any]:
     return {"payload": {"protocol": protocol, "field": field}}
 
@@ -123,9 +135,10 @@ def _match_json(match: Match) -> Any:
         case AddressInSet(side, name, version):
             return _compare(_payload(_family(version), f"{side.value}addr"), f"@{name}")
         case AddressIn(side, network):
-            whole: Any = {"prefix": {"addr": str(network.network_address), "len": network.prefixlen}}
+            text = _listed_address(network.network_address)
+            whole: Any = {"prefix": {"addr": text, "len": network.prefixlen}}
             if network.prefixlen == network.max_prefixlen:
-                whole = str(network.network_address)
+                whole = text
             return _compare(_payload(_family(network.version), f"{side.value}addr"), whole)
         case PortIs(transport, side, port):
             return _compare(_payload(transport.value, f"{side.value}port"), port)
