@@ -33,14 +33,18 @@ def elements_of(learned: Iterable[LearnedAddress], *, now: float) -> list[tuple[
 
 
 def by_set(elements: Iterable[tuple[AddressSet, Element]]) -> dict[str, tuple[Element, ...]]:
-    """Grouped by set name; of elements with one key the longest lifetime."""
+    """Grouped by set name; of elements with one key the longest lifetime, none at all being the longest."""
     grouped: dict[str, dict[object, Element]] = {}
     for spec, element in elements:
         held = grouped.setdefault(spec.name, {})
         before = held.get(element.key)
-        if before is None or (before.timeout_s or 0) < (element.timeout_s or 0):
+        if before is None or _lifetime(before) < _lifetime(element):
             held[element.key] = element
     return {name: tuple(held.values()) for name, held in grouped.items()}
+
+
+def _lifetime(element: Element) -> float:
+    return math.inf if element.timeout_s is None else element.timeout_s
 
 
 def doors_of(destinations: Iterable[Destination]) -> dict[str, tuple[Element, ...]]:
