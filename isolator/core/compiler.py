@@ -25,6 +25,7 @@ from isolator.model.ruleset import (
     Element,
     EmbeddedInSet,
     EndInSet,
+    Fragment,
     HopLimitIs,
     IcmpIs,
     Jump,
@@ -141,7 +142,8 @@ def _gate_chain(name: str, hook: Hook, side: Side, target: str) -> Chain:
 
 def _output_rules(policy: Policy) -> tuple[Rule, ...]:
     to = Side.DESTINATION
-    rules = [Rule((EndInSet(to, LEARNED[v], v),), Action.ACCEPT, Reason.LEARNED_ADDRESS) for v in _VERSIONS]
+    rules = list(_fragment_rules())
+    rules += [Rule((EndInSet(to, LEARNED[v], v),), Action.ACCEPT, Reason.LEARNED_ADDRESS) for v in _VERSIONS]
     rules.append(Rule((Loopback(Hook.OUTPUT),), Action.ACCEPT, Reason.LOOPBACK))
     for version in _VERSIONS:
         seen = EndInSet(to, SEEN[version], version)
@@ -164,7 +166,7 @@ def _output_rules(policy: Policy) -> tuple[Rule, ...]:
 
 
 def _input_rules(policy: Policy) -> tuple[Rule, ...]:
-    rules = [Rule((Loopback(Hook.INPUT),), Action.ACCEPT, Reason.LOOPBACK)]
+    rules = [Rule((Loopback(Hook.INPUT),), Action.ACCEPT, Reason.LOOPBACK), *_fragment_rules()]
     for version in _VERSIONS:
         rules += _answers(EndInSet(Side.SOURCE, SEEN[version], version), Reason.ESTABLISHED_FLOW)
         rules += _answers(EndInSet(Side.SOURCE, CONTROL[version], version), Reason.CONTROL_CHANNEL)
@@ -180,6 +182,15 @@ def _input_rules(policy: Policy) -> tuple[Rule, ...]:
     rules += inbound_rules(policy.exclusions, Hook.INPUT)
     rules.append(Rule((), Action.DROP, Reason.INBOUND_NOT_LISTED))
     return tuple(rules)
+
+
+def _fragment_rules() -> Iterable[Rule]:
+    """Pieces of packets, whose ports cannot be trusted.
+
+    The stack cuts packets up after the output hook and puts IPv4 ones together before the input hook:
+    what is seen here comes from raw sockets, or is a piece of an IPv6 datagram.
+    """
+    return (Rule((Fragment(version),), Action.DROP, Reason.FRAGMENT) for version in _VERSIONS)
 
 
 def _answers(source: EndInSet, reason: Reason) -> Iterable[Rule]:

@@ -19,7 +19,6 @@ from isolator.model.policy import (
     Policy,
 )
 
-
 _LONGEST_DURATION_S = 100 * 365 * 86_400
 """A hundred years; keeps sums with the boot clock finite."""
 

@@ -19,6 +19,7 @@ from isolator.model.ruleset import (
     ElementKey,
     EmbeddedInSet,
     EndInSet,
+    Fragment,
     HopLimitIs,
     IcmpIs,
     Jump,
@@ -149,6 +150,8 @@ def _holds(contents: SetContents, match: Match, packet: Packet) -> bool:
             return packet.protocol == transport.value
         case VersionIs(version):
             return packet.source.version == version
+        case Fragment(version):
+            return packet.fragment and packet.source.version == version
         case NotConnecting():
             return packet.protocol == "tcp" and packet.tcp_flags & {"syn", "ack"} != {"syn"}
         case Approved():

@@ -58,6 +58,7 @@ class Packet:
     `loopback` says that the interface is the loopback one. `approved` is the gate's mark.
     `icmp_type`/`icmp_code` are numbers of ICMP or ICMPv6 according to the address version;
     `embedded` is the destination inside an ICMP error. `length` is the IP total length in bytes.
+    `fragment` says that it is one piece of a larger packet; a later piece has no ports.
     """
 
     hook: Hook
@@ -75,3 +76,4 @@ class Packet:
     hop_limit: int = 64
     length: int = 60
     uid: int | None = None
+    fragment: bool = False

@@ -134,6 +134,17 @@ class VersionIs:
 
 
 @dataclass(frozen=True, slots=True)
+class Fragment:
+    """One piece of a fragmented packet (RFC 791 section 3.1, RFC 8200 section 4.5).
+
+    The kernel reads ports in a later piece from whatever bytes stand there (IPv4), or from the IPv6
+    header itself, so a piece can pose as any door: match this before any port.
+    """
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class NotConnecting:
     """A TCP segment other than a bare SYN: it cannot open a connection (RFC 9293, section 3.5)."""
 
@@ -189,6 +200,7 @@ Match = (
     | PortIs
     | TransportIs
     | VersionIs
+    | Fragment
     | NotConnecting
     | Approved
     | IcmpIs

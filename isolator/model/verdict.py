@@ -38,6 +38,7 @@ class Reason(Enum):
     NOT_LISTED = "not_listed"
     INBOUND_NOT_LISTED = "inbound_not_listed"
     FORWARDED = "forwarded"
+    FRAGMENT = "fragment"
     DNS_UNJUDGED = "dns_unjudged"
     DNS_NAME_NOT_ALLOWED = "dns_name_not_allowed"
     DNS_UNREADABLE = "dns_unreadable"

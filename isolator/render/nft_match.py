@@ -13,6 +13,7 @@ from isolator.model.ruleset import (
     Approved,
     EmbeddedInSet,
     EndInSet,
+    Fragment,
     HopLimitIs,
     IcmpIs,
     LengthAtMost,
@@ -47,6 +48,10 @@ byte 24 (RFC 8200).
 """
 
 
+_PIECE = 0x3FFF
+"""More-fragments flag and offset in the IPv4 header (RFC 791 section 3.1)."""
+
+
 def _family(version: int) -> str:
     return "ip" if version == 4 else "ip6"
 
@@ -69,6 +74,8 @@ def match_text(match: Match) -> str:
             return f"meta l4proto {transport.value}"
         case VersionIs(version):
             return f"meta nfproto ipv{version}"
+        case Fragment(version):
+            return f"ip frag-off & 0x{_PIECE:04x} != 0" if version == 4 else "exthdr frag exists"
         case NotConnecting():
             return "tcp flags & (syn | ack) != syn"
         case Approved():
@@ -146,6 +153,10 @@ def _match_json(match: Match) -> Any:
             return _compare(_meta("l4proto"), transport.value)
         case VersionIs(version):
             return _compare(_meta("nfproto"), f"ipv{version}")
+        case Fragment(4):
+            return _compare({"&": [_payload("ip", "frag-off"), _PIECE]}, 0, "!=")
+        case Fragment():
+            return _compare({"exthdr": {"name": "frag"}}, True)
         case NotConnecting():
             return _compare({"&": [_payload("tcp", "flags"), ["syn", "ack"]]}, "syn", "!=")
         case Approved():

@@ -18,6 +18,7 @@ DROPPING = frozenset(
         Reason.NOT_LISTED,
         Reason.INBOUND_NOT_LISTED,
         Reason.FORWARDED,
+        Reason.FRAGMENT,
         Reason.DNS_UNJUDGED,
         Reason.RESOLVER_NOT_APPROVED,
     }
