@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from isolator.adapters.notify import NotifyPlaces, PersonNotifier
+from isolator.adapters.notify.bounded_run import OUTPUT_LIMIT, run_bounded
 from isolator.adapters.notify.lane import QUEUE_LIMIT, Lane
 from isolator.model.config import NotifySettings
 from isolator.model.event import EventKind, HostEvent
@@ -195,7 +196,7 @@ def test_a_comment_is_no_markup_and_no_escape_on_the_desktop(machine: Machine) -
     ("manner", "service", "words"),
     [
         ("refuse", True, "too many"),
-        ("silent", True, "bus: "),
+        ("silent", True, "no answer in time"),
         ("", False, "org.freedesktop.Notifications"),
     ],
 )
@@ -304,6 +305,24 @@ def test_motd_tells_the_state_to_whoever_logs_in_later(machine: Machine) -> None
     assert sorted(each.name for each in (machine.root / "run").rglob("*")) == ["motd.d"]
 
 
+def test_an_unfinished_motd_never_lies_where_it_would_be_shown(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[list[str]] = []
+    replace = os.replace
+
+    def watched(source: str, target: Path) -> None:
+        shown.append(os.listdir(target.parent))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", watched)
+    notifier = machine.notifier()
+    notifier.tell(ISOLATED)
+    notifier.tell(RELEASED)
+    assert notifier.drain(ENOUGH_S)
+    assert shown == [[], ["isolator"]]
+
+
 def test_a_failed_release_leaves_the_notice_of_isolation(machine: Machine) -> None:
     notifier = machine.notifier()
     for kind in (EventKind.ISOLATED, EventKind.RELEASE_FAILED, EventKind.POLICY_UPDATED):
@@ -378,28 +397,36 @@ def utmp_record(kind: int, line: bytes) -> bytes:
 
 def test_without_wall_the_terminals_in_utmp_are_written_to(machine: Machine) -> None:
     master, terminal = os.openpty()
-    gone, not_logged_in = os.openpty()
-    (machine.root / "victim").write_text("untouched")
-    lines = [
+    other, logged_out = os.openpty()
+    devices = machine.root / "dev"
+    devices.mkdir()
+    (devices / "pts").symlink_to("/dev/pts")
+    (devices / "tty1").write_text("no terminal")
+    (devices / "tty2").symlink_to(os.ttyname(logged_out))
+    unwanted = os.ttyname(logged_out).removeprefix("/dev/").encode()
+    records = [
         utmp_record(7, os.ttyname(terminal).removeprefix("/dev/").encode()),
-        utmp_record(8, os.ttyname(not_logged_in).removeprefix("/dev/").encode()),
+        utmp_record(8, unwanted),
+        utmp_record(7, b"../dev/" + unwanted),
+        utmp_record(7, os.ttyname(logged_out).encode()),
         utmp_record(7, b"pts/99999"),
-        utmp_record(7, b"../../" + str(machine.root).encode()[:20]),
-        utmp_record(7, b"null"),
+        utmp_record(7, b"tty1"),
+        utmp_record(7, b"tty2"),
         b"cut off",
     ]
-    (machine.root / "utmp").write_bytes(b"".join(lines))
-    places = NotifyPlaces(machine.motd, machine.root / "none", machine.root / "utmp", wall=None)
+    (machine.root / "utmp").write_bytes(b"".join(records))
+    places = NotifyPlaces(machine.motd, machine.root / "none", machine.root / "utmp", devices, wall=None)
     notifier = PersonNotifier(NotifySettings(), places, environ={})
     notifier.tell(ISOLATED)
     assert notifier.drain(ENOUGH_S)
     text = os.read(master, 65_536).decode()
     assert "This device has been isolated" in text
     assert "連絡先: SOC 110" in text
-    os.set_blocking(gone, False)
+    os.set_blocking(other, False)
     with pytest.raises(BlockingIOError):
-        os.read(gone, 1)
-    for each in (master, terminal, gone, not_logged_in):
+        os.read(other, 1)
+    assert (devices / "tty1").read_text() == "no terminal"
+    for each in (master, terminal, other, logged_out):
         os.close(each)
 
 
@@ -501,6 +528,11 @@ def test_a_hook_that_floods_its_output_fills_no_memory_and_no_log(
     assert notifier.drain(ENOUGH_S)
     assert "(exit 1): xxx" in warnings(caplog)
     assert len(warnings(caplog)) < 5000
+
+
+def test_only_the_first_bytes_of_a_hooks_output_are_kept(machine: Machine) -> None:
+    script = machine.script("hook", f"head -c {OUTPUT_LIMIT} /dev/zero; echo late; exit 0")
+    assert run_bounded((script,), b"", ENOUGH_S) == ("exit 0", "")
 
 
 def test_a_hanging_channel_delays_no_other_and_the_newest_news_survives(
