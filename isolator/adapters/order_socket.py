@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,8 @@ class OrderSocket:
 
     def serve(self, answer: Callable[[Request], Response]) -> None:
         """Listen; IsolatorError when another agent listens already or the path cannot be used."""
+        if sys.platform == "win32":
+            raise _no_unix_sockets()
         if _somebody_listens(self.path):
             raise IsolatorError(
                 FailureCode.IN_PROGRESS, "listen", f"another agent answers on {self.path}: use that one"
@@ -104,8 +107,9 @@ class OrderSocket:
 
 
 def _respond(connection: socket.socket, answer: Callable[[Request], Response]) -> Response:
-    uid = _peer_uid(connection)
-    if uid not in (0, os.geteuid()):
+    if sys.platform == "win32":
+        raise _no_unix_sockets()
+    if _peer_uid(connection) not in (0, os.geteuid()):
         sentence = "only root may ask the agent; run this with sudo"
         return IsolatorError(FailureCode.NO_PERMISSION, "ask", sentence).response()
     try:
@@ -118,7 +122,17 @@ def _respond(connection: socket.socket, answer: Callable[[Request], Response]) -
     return answer(request)
 
 
+def _no_unix_sockets() -> IsolatorError:
+    return IsolatorError(
+        FailureCode.NOT_SUPPORTED,
+        "ask",
+        "the agent's socket needs a Unix system; isolation runs on Linux only",
+    )
+
+
 def _peer_uid(connection: socket.socket) -> int:
+    if sys.platform == "win32":
+        raise _no_unix_sockets()
     size = struct.calcsize("3i")
     _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
     return int(uid)
@@ -138,6 +152,8 @@ def _read_line(connection: socket.socket, limit: int) -> bytes:
 
 
 def _somebody_listens(path: Path) -> bool:
+    if sys.platform == "win32":
+        raise _no_unix_sockets()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1.0)
         try:
@@ -152,6 +168,8 @@ def ask(path: Path, request: Request, timeout_s: float) -> Response:
 
     An error the agent answered is raised as the IsolatorError it was there.
     """
+    if sys.platform == "win32":
+        raise _no_unix_sockets()
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout_s)
