@@ -114,11 +114,13 @@ def _need_linux() -> None:
 
 def ask_agent(where: Places, request: Request, timeout_s: float = 60.0) -> Response:
     """Ask the agent that answers on the socket; IsolatorError AGENT_UNREACHABLE when there is none."""
+    _need_linux()
     return ask(where.socket, request, timeout_s)
 
 
 def ask_or_start_agent(where: Places, request: Request, timeout_s: float = 60.0) -> Response:
     """Ask the agent; when none runs, start one for this order first."""
+    _need_linux()
     try:
         return ask(where.socket, request, timeout_s)
     except IsolatorError as error:

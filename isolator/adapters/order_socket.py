@@ -43,8 +43,7 @@ class OrderSocket:
 
     def serve(self, answer: Callable[[Request], Response]) -> None:
         """Listen; IsolatorError when another agent listens already or the path cannot be used."""
-        if sys.platform == "win32":
-            raise _no_unix_sockets()
+        assert sys.platform != "win32"  # the wiring refuses other systems first
         if _somebody_listens(self.path):
             raise IsolatorError(
                 FailureCode.IN_PROGRESS, "listen", f"another agent answers on {self.path}: use that one"
@@ -107,8 +106,7 @@ class OrderSocket:
 
 
 def _respond(connection: socket.socket, answer: Callable[[Request], Response]) -> Response:
-    if sys.platform == "win32":
-        raise _no_unix_sockets()
+    assert sys.platform != "win32"  # the wiring refuses other systems first
     if _peer_uid(connection) not in (0, os.geteuid()):
         sentence = "only root may ask the agent; run this with sudo"
         return IsolatorError(FailureCode.NO_PERMISSION, "ask", sentence).response()
@@ -122,17 +120,8 @@ def _respond(connection: socket.socket, answer: Callable[[Request], Response]) -
     return answer(request)
 
 
-def _no_unix_sockets() -> IsolatorError:
-    return IsolatorError(
-        FailureCode.NOT_SUPPORTED,
-        "ask",
-        "the agent's socket needs a Unix system; isolation runs on Linux only",
-    )
-
-
 def _peer_uid(connection: socket.socket) -> int:
-    if sys.platform == "win32":
-        raise _no_unix_sockets()
+    assert sys.platform != "win32"  # the wiring refuses other systems first
     size = struct.calcsize("3i")
     _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
     return int(uid)
@@ -152,8 +141,7 @@ def _read_line(connection: socket.socket, limit: int) -> bytes:
 
 
 def _somebody_listens(path: Path) -> bool:
-    if sys.platform == "win32":
-        raise _no_unix_sockets()
+    assert sys.platform != "win32"  # the wiring refuses other systems first
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1.0)
         try:
@@ -168,8 +156,7 @@ def ask(path: Path, request: Request, timeout_s: float) -> Response:
 
     An error the agent answered is raised as the IsolatorError it was there.
     """
-    if sys.platform == "win32":
-        raise _no_unix_sockets()
+    assert sys.platform != "win32"  # the wiring refuses other systems first
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout_s)
