@@ -7,11 +7,14 @@ import os
 import socket
 import struct
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address
 from types import TracebackType
+
+from isolator.model.flow import Address
 
 _AF_NETLINK = 16
 _REQUEST = 0x1
-_ACK = 0x4
 _DUMP = 0x300
 _ERROR = 2
 _DONE = 3
@@ -21,8 +24,12 @@ _ERRNO = struct.Struct("=i")
 _KIND = 0x3FFF
 _SOL_NETLINK = 270
 _CAP_ACK = 10
+_MAPPED = bytes(10) + b"\xff\xff"
 _AT_ONCE = 64
-"""Requests in one send; their acknowledgements fit the smallest receive buffer."""
+"""Requests in one send; refusals of all of them fit the smallest receive buffer."""
+
+_LONGEST = 65536
+"""Bytes in one read; the kernel sends at most 32 KiB of a list at once."""
 
 
 class Conversation:
@@ -48,7 +55,7 @@ class Conversation:
         """Payload of each listed item; OSError when the kernel refuses to list."""
         self._socket.send(_frame(kind, _REQUEST | _DUMP, 0, body))
         while True:
-            for answered, payload in _messages(self._socket.recv(262144)):
+            for answered, payload in _messages(self._socket.recv(_LONGEST)):
                 if answered in (_DONE, _ERROR):
                     _raise(-_ERRNO.unpack_from(payload)[0] if len(payload) >= 4 else 0)
                     return
@@ -63,21 +70,24 @@ class Conversation:
         done = refusal = 0
         for start in range(0, len(bodies), _AT_ONCE):
             part = bodies[start : start + _AT_ONCE]
-            frames = (_frame(kind, _REQUEST | _ACK, number, body) for number, body in enumerate(part))
+            frames = (_frame(kind, _REQUEST, number, body) for number, body in enumerate(part))
             self._socket.send(b"".join(frames))
-            codes = self._acknowledged(len(part))
-            done += codes.count(0)
-            refusal = next((code for code in codes if code not in (0, errno.ENOENT)), refusal)
+            codes = self._refusals()
+            done += len(part) - len(codes)
+            refusal = next((code for code in codes if code != errno.ENOENT), refusal)
         if not done:
             _raise(refusal)
         return done
 
-    def _acknowledged(self, count: int) -> list[int]:
+    def _refusals(self) -> list[int]:
+        """Error numbers of the requests just sent; the kernel is silent about those it carried out."""
         codes: list[int] = []
-        while len(codes) < count:
-            answers = _messages(self._socket.recv(262144))
+        while True:
+            try:
+                answers = _messages(self._socket.recv(_LONGEST))
+            except BlockingIOError:
+                return codes
             codes += [-_ERRNO.unpack_from(payload)[0] for kind, payload in answers if kind == _ERROR]
-        return codes
 
 
 def _raise(code: int) -> None:
@@ -95,7 +105,7 @@ def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
     while offset + 16 <= len(data):
         length, kind, _, _, _ = _HEADER.unpack_from(data, offset)
         yield kind, data[offset + 16 : offset + length]
-        offset += max(16, length + 3 & ~3)
+        offset += (length + 3 & ~3) or 16
 
 
 def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
@@ -104,8 +114,20 @@ def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
     while offset + 4 <= len(data):
         length, kind = _ATTRIBUTE.unpack_from(data, offset)
         found[kind & _KIND] = data[offset + 4 : offset + length]
-        offset += max(4, length + 3 & ~3)
+        offset += (length + 3 & ~3) or 4
     return found
+
+
+@lru_cache(maxsize=8192)
+def address(packed: bytes) -> Address:
+    """The address in these 4 or 16 bytes; one of IPv4 also when it comes mapped into IPv6.
+
+    Remembered, because flows share their ends and making an address costs more than the look-up.
+    """
+    if len(packed) == 4:
+        return IPv4Address(packed)
+    # RFC 4291, section 2.5.5.2.
+    return IPv4Address(packed[12:]) if packed.startswith(_MAPPED) else IPv6Address(packed)
 
 
 def attribute(kind: int, payload: bytes) -> bytes:

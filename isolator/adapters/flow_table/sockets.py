@@ -6,10 +6,9 @@ import socket
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from isolator.adapters.flow_table.netlink import Conversation
-from isolator.model.flow import Address, Hook, Packet
+from isolator.adapters.flow_table.netlink import Conversation, address
+from isolator.model.flow import Hook, Packet
 
 SOCK_DIAG = 4
 """NETLINK_SOCK_DIAG."""
@@ -20,8 +19,11 @@ _REQUEST = struct.Struct("=BBBxI")
 _IDENTITY = slice(4, 52)
 """struct inet_diag_sockid in struct inet_diag_msg: ports, addresses, interface, cookie."""
 _UID = 64
+_PORTS = struct.Struct(">HH")
+_NUMBER = struct.Struct("=I")
 
 _ESTABLISHED, _SYN_SENT, _SYN_RECEIVED, _TIME_WAIT, _LISTEN, _NEW_SYN_RECEIVED = 1, 2, 3, 6, 10, 12
+_OPEN, _NONE = frozenset({"ack"}), frozenset[str]()
 _FLAGS = {
     _SYN_SENT: frozenset({"syn"}),
     _SYN_RECEIVED: frozenset({"syn", "ack"}),
@@ -60,26 +62,19 @@ def _socket(answer: bytes, protocol: int) -> LocalSocket:
     family, state = answer[0], answer[1]
     identity = answer[_IDENTITY]
     width = 4 if family == 2 else 16
-    source_port, destination_port = struct.unpack_from(">HH", identity)
+    source_port, destination_port = _PORTS.unpack_from(identity)
     is_tcp = protocol == socket.IPPROTO_TCP
     packet = Packet(
         hook=Hook.OUTPUT,
-        source=_address(identity[4 : 4 + width]),
-        destination=_address(identity[20 : 20 + width]),
+        source=address(identity[4 : 4 + width]),
+        destination=address(identity[20 : 20 + width]),
         protocol="tcp" if is_tcp else "udp",
         source_port=source_port,
         destination_port=destination_port,
-        tcp_flags=_FLAGS.get(state, frozenset({"ack"})) if is_tcp else frozenset(),
-        uid=struct.unpack_from("=I", answer, _UID)[0],
+        tcp_flags=_FLAGS.get(state, _OPEN) if is_tcp else _NONE,
+        uid=_NUMBER.unpack_from(answer, _UID)[0],
     )
     return LocalSocket(packet, family, protocol, identity)
-
-
-def _address(packed: bytes) -> Address:
-    """An address; one of IPv4 also when it comes mapped into IPv6 (RFC 4291, section 2.5.5.2)."""
-    address = ip_address(packed)
-    mapped: IPv4Address | None = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
 
 
 def destroy(talk: Conversation, sockets: Sequence[LocalSocket]) -> int:

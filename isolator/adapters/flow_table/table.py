@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from dataclasses import replace
 
 from isolator.adapters.flow_table import conntrack, sockets
+from isolator.adapters.flow_table.conntrack import FlowKey
 from isolator.adapters.flow_table.netlink import Conversation
-from isolator.adapters.flow_table.own_addresses import own_addresses
+from isolator.adapters.flow_table.own_addresses import LocalAddresses, own_addresses
 from isolator.model.failure import FailureCode, IsolatorError
-from isolator.model.flow import Address, Packet
+from isolator.model.flow import Packet
 from isolator.ports import EndedFlows
 
 _OPERATION = "end flows"
 _UNKNOWN = (errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.ENOENT, errno.EINVAL)
 """What a kernel says that was built without the interface."""
-
-_Key = tuple[str, Address, int | None, Address, int | None]
 
 
 class LinuxFlowTable:
@@ -42,9 +40,9 @@ class LinuxFlowTable:
             raise _refused(error) from error
 
     def _end_sockets(
-        self, is_allowed: Callable[[Packet], bool], own: frozenset[Address]
-    ) -> tuple[dict[_Key, int | None], int]:
-        owners: dict[_Key, int | None] = {}
+        self, is_allowed: Callable[[Packet], bool], own: LocalAddresses
+    ) -> tuple[dict[FlowKey, int | None], int]:
+        owners: dict[FlowKey, int | None] = {}
         try:
             with Conversation(sockets.SOCK_DIAG) as talk:
                 doomed: list[sockets.LocalSocket] = []
@@ -52,7 +50,7 @@ class LinuxFlowTable:
                     packet = each.packet
                     owners[_key(packet)] = packet.uid
                     peer = packet.destination
-                    if not (peer.is_loopback or peer in own or is_allowed(packet)):
+                    if not (peer in own or is_allowed(packet)):
                         doomed.append(each)
                 return owners, sockets.destroy(talk, doomed)
         except OSError as error:
@@ -63,8 +61,8 @@ class LinuxFlowTable:
     def _end_tracked(
         self,
         is_allowed: Callable[[Packet], bool],
-        own: frozenset[Address],
-        owners: dict[_Key, int | None],
+        own: LocalAddresses,
+        owners: dict[FlowKey, int | None],
     ) -> int:
         if not conntrack.is_tracking():
             return 0
@@ -72,11 +70,8 @@ class LinuxFlowTable:
             with Conversation(conntrack.NETFILTER) as talk:
                 doomed: list[conntrack.Entry] = []
                 for entry in list(conntrack.entries(talk)):
-                    packet = conntrack.outgoing_packet(entry, own)
-                    if packet is None:
-                        continue
-                    owned = replace(packet, uid=owners.get(_key(packet)))
-                    if not is_allowed(owned):
+                    packet = conntrack.outgoing_packet(entry, own, owners)
+                    if packet is not None and not is_allowed(packet):
                         doomed.append(entry)
                 return conntrack.delete(talk, doomed)
         except OSError as error:
@@ -85,7 +80,7 @@ class LinuxFlowTable:
             return 0
 
 
-def _key(packet: Packet) -> _Key:
+def _key(packet: Packet) -> FlowKey:
     return (
         packet.protocol,
         packet.source,
