@@ -11,7 +11,6 @@ import logging
 import os
 import socket
 import struct
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,11 @@ if TYPE_CHECKING:
     from isolator.ports import Request, Response
 
 LOG = logging.getLogger(__name__)
+
+# Absent on Windows, where the wiring refuses before it comes here.
+_AF_UNIX: int = getattr(socket, "AF_UNIX", -1)
+_SO_PEERCRED: int = getattr(socket, "SO_PEERCRED", -1)
+_own_uid: Callable[[], int] = getattr(os, "geteuid", lambda: -1)
 
 MAX_REQUEST = 65_536
 MAX_RESPONSE = 64 * 1024 * 1024
@@ -43,12 +47,11 @@ class OrderSocket:
 
     def serve(self, answer: Callable[[Request], Response]) -> None:
         """Listen; IsolatorError when another agent listens already or the path cannot be used."""
-        assert sys.platform != "win32"  # the wiring refuses other systems first
         if _somebody_listens(self.path):
             raise IsolatorError(
                 FailureCode.IN_PROGRESS, "listen", f"another agent answers on {self.path}: use that one"
             )
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener = socket.socket(_AF_UNIX, socket.SOCK_STREAM)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(FileNotFoundError):
@@ -106,8 +109,7 @@ class OrderSocket:
 
 
 def _respond(connection: socket.socket, answer: Callable[[Request], Response]) -> Response:
-    assert sys.platform != "win32"  # the wiring refuses other systems first
-    if _peer_uid(connection) not in (0, os.geteuid()):
+    if _peer_uid(connection) not in (0, _own_uid()):
         sentence = "only root may ask the agent; run this with sudo"
         return IsolatorError(FailureCode.NO_PERMISSION, "ask", sentence).response()
     try:
@@ -121,9 +123,8 @@ def _respond(connection: socket.socket, answer: Callable[[Request], Response]) -
 
 
 def _peer_uid(connection: socket.socket) -> int:
-    assert sys.platform != "win32"  # the wiring refuses other systems first
     size = struct.calcsize("3i")
-    _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, _SO_PEERCRED, size))
     return int(uid)
 
 
@@ -141,8 +142,7 @@ def _read_line(connection: socket.socket, limit: int) -> bytes:
 
 
 def _somebody_listens(path: Path) -> bool:
-    assert sys.platform != "win32"  # the wiring refuses other systems first
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+    with socket.socket(_AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1.0)
         try:
             probe.connect(str(path))
@@ -156,9 +156,8 @@ def ask(path: Path, request: Request, timeout_s: float) -> Response:
 
     An error the agent answered is raised as the IsolatorError it was there.
     """
-    assert sys.platform != "win32"  # the wiring refuses other systems first
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        with socket.socket(_AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout_s)
             connection.connect(str(path))
             connection.sendall(json.dumps(request).encode() + b"\n")
