@@ -1,0 +1,78 @@
+"""Policies and orders as JSON values and back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from isolator.core.policy_document import decode_order, decode_policy, encode_order, encode_policy
+from isolator.model.order import IsolationOrder, IsolationScope, OnSilence
+from isolator.model.policy import Policy
+from tests.golden.transactions import BY_ADDRESS, FULL, SELECTIVE
+
+_KEPT = ("n", "list_id", "pattern", "host", "match", "ports", "protocol", "path", "apex", "geography")
+
+
+def _through_json(value: object) -> Any:
+    return json.loads(json.dumps(value))
+
+
+@pytest.mark.parametrize("policy", [FULL, SELECTIVE, BY_ADDRESS], ids=["full", "selective", "by_address"])
+def test_a_policy_survives_the_journal(policy: Policy) -> None:
+    back = decode_policy(_through_json(encode_policy(policy)))
+    assert encode_policy(back) == encode_policy(policy)
+    assert (back.networks, back.resolvers, back.control) == (
+        policy.networks,
+        policy.resolvers,
+        policy.control,
+    )
+    assert (back.exclusions, back.dhcp_servers, back.limits) == (
+        policy.exclusions,
+        policy.dhcp_servers,
+        policy.limits,
+    )
+    for was, now in zip(policy.entries, back.entries, strict=True):
+        assert [getattr(now, key) for key in _KEPT] == [getattr(was, key) for key in _KEPT]
+
+
+def test_an_order_survives_the_socket() -> None:
+    order = IsolationOrder(
+        IsolationScope.SELECTIVE,
+        ("standard", "/etc/own.yaml"),
+        ("EU",),
+        "all",
+        3600.0,
+        "INC-1",
+        OnSilence.STAY,
+    )
+    assert decode_order(_through_json(encode_order(order))) == order
+    assert decode_order(_through_json(encode_order(IsolationOrder()))) == IsolationOrder()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("scope", "everything"),
+        ("lists", "streamlined"),
+        ("lists", [1]),
+        ("geo", 7),
+        ("duration_s", "soon"),
+        ("duration_s", "nan"),
+        ("duration_s", float("inf")),
+        ("on_silence", None),
+    ],
+)
+def test_an_order_with_a_wrong_value_is_refused(key: str, value: object) -> None:
+    with pytest.raises((KeyError, ValueError, TypeError)):
+        decode_order({**encode_order(IsolationOrder()), key: value})
+
+
+def test_a_policy_with_a_missing_or_wrong_part_is_refused() -> None:
+    whole = encode_policy(SELECTIVE)
+    for key in whole:
+        with pytest.raises((KeyError, ValueError, TypeError)):
+            decode_policy({name: value for name, value in whole.items() if name != key})
+        with pytest.raises((KeyError, ValueError, TypeError)):
+            decode_policy({**whole, key: 1})

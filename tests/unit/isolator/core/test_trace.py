@@ -1,0 +1,220 @@
+"""A packet's walk through compiled rules: the readable table (the kernel walks a larger one in tests/netns)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Address, ip_address, ip_network
+
+import pytest
+
+from isolator.core.compiler import EMBEDDED, LEARNED, SEEN, compile_policy
+from isolator.core.trace import Walk, trace
+from isolator.model.flow import Destination, Hook, Packet, Transport
+from isolator.model.order import IsolationScope
+from isolator.model.policy import (
+    AllowedNetwork,
+    ControlEndpoint,
+    DhcpServer,
+    Direction,
+    Exclusion,
+    Policy,
+)
+from isolator.model.ruleset import Chain, Ruleset
+from isolator.model.verdict import Reason, Verdict
+
+ME, ME6 = ip_address("192.0.2.10"), ip_address("2001:db8::10")
+RESOLVER, OTHER_RESOLVER = ip_address("192.0.2.53"), ip_address("192.0.2.54")
+OPEN, STALE = ip_address("20.1.1.1"), ip_address("20.1.1.2")
+OPEN6 = ip_address("2603:1061::1")
+RANGE, CONTROL = ip_address("20.15.141.7"), ip_address("198.51.100.9")
+SHUT, SHUT6 = ip_address("93.184.216.34"), ip_address("2606:2800::34")
+DHCP, ADMIN, CLOCK = ip_address("192.0.2.67"), ip_address("10.9.0.1"), ip_address("10.1.1.1")
+ROUTER6 = ip_address("fe80::1")
+
+POLICY = Policy(
+    IsolationScope.SELECTIVE,
+    entries=(),
+    networks=(AllowedNetwork(ip_network("20.15.141.0/24"), Transport.TCP, 443, "l#9"),),
+    resolvers=(RESOLVER,),
+    control=(ControlEndpoint(8443, address=CONTROL),),
+    exclusions=(
+        Exclusion("ssh", Direction.IN, Transport.TCP, 22, ip_network("10.9.0.0/16")),
+        Exclusion("any6", Direction.IN, Transport.TCP, None, ip_network("::/0")),
+        Exclusion("time", Direction.OUT, Transport.UDP, 123, ip_network("10.1.1.1/32"), uid=42),
+    ),
+    dhcp_servers=(DhcpServer(DHCP),),
+)
+RULES = compile_policy(POLICY, 5)
+LEARNED_SETS = {
+    LEARNED[4]: {Destination(OPEN, Transport.TCP, 443)},
+    LEARNED[6]: {Destination(OPEN6, Transport.TCP, 443)},
+    SEEN[4]: {Destination(OPEN, Transport.TCP, 443), Destination(STALE, Transport.TCP, 443)},
+    SEEN[6]: {Destination(OPEN6, Transport.TCP, 443)},
+    EMBEDDED[4]: {OPEN},
+    EMBEDDED[6]: {OPEN6},
+}
+SYN, ACK, SYN_ACK = frozenset({"syn"}), frozenset({"ack"}), frozenset({"syn", "ack"})
+
+
+def out(to: object, port: int | None = 443, protocol: str = "tcp", **more: object) -> Packet:
+    """A packet this host sends; a TCP one opens a connection unless told otherwise."""
+    address = ip_address(str(to))
+    own = ME if isinstance(address, IPv4Address) else ME6
+    flags = SYN if protocol == "tcp" else frozenset()
+    packet = Packet(Hook.OUTPUT, own, address, protocol, 50_000, port, tcp_flags=flags)
+    return replace(packet, **more)  # type: ignore[arg-type]
+
+
+def into(origin: object, port: int | None = 443, protocol: str = "tcp", **more: object) -> Packet:
+    """A packet that arrives; a TCP one belongs to an open connection unless told otherwise."""
+    address = ip_address(str(origin))
+    own = ME if isinstance(address, IPv4Address) else ME6
+    flags = ACK if protocol == "tcp" else frozenset()
+    packet = Packet(Hook.INPUT, address, own, protocol, port, 50_000, tcp_flags=flags)
+    return replace(packet, **more)  # type: ignore[arg-type]
+
+
+ACCEPT, DROP, REJECT, QUEUE = Verdict.ACCEPT, Verdict.DROP, Verdict.REJECT, Verdict.QUEUE
+
+TABLE = [
+    ("learned", out(OPEN), ACCEPT, Reason.LEARNED_ADDRESS),
+    ("learned, IPv6", out(OPEN6), ACCEPT, Reason.LEARNED_ADDRESS),
+    ("learned, other port", out(OPEN, 22), REJECT, Reason.NOT_LISTED),
+    ("learned, other protocol", out(OPEN, 443, "udp"), REJECT, Reason.NOT_LISTED),
+    ("expired, new connection", out(STALE), REJECT, Reason.NOT_LISTED),
+    ("expired, open connection", out(STALE, tcp_flags=ACK), ACCEPT, Reason.ESTABLISHED_FLOW),
+    ("network", out(RANGE), ACCEPT, Reason.LISTED_NETWORK),
+    ("network, other port", out(RANGE, 80), REJECT, Reason.NOT_LISTED),
+    ("control channel", out(CONTROL, 8443), ACCEPT, Reason.CONTROL_CHANNEL),
+    ("unlisted", out(SHUT), REJECT, Reason.NOT_LISTED),
+    ("unlisted, IPv6", out(SHUT6), REJECT, Reason.NOT_LISTED),
+    ("unlisted, UDP", out(SHUT, 443, "udp"), REJECT, Reason.NOT_LISTED),
+    ("echo", out(SHUT, None, "icmp", icmp_type=8, icmp_code=0), REJECT, Reason.NOT_LISTED),
+    ("GRE", out(SHUT, None, "gre"), REJECT, Reason.NOT_LISTED),
+    ("loopback", out("127.0.0.1", 8080, loopback=True), ACCEPT, Reason.LOOPBACK),
+    ("stub resolver", out("127.0.0.53", 53, "udp", loopback=True), ACCEPT, Reason.LOOPBACK),
+    ("DNS", out(RESOLVER, 53, "udp"), QUEUE, Reason.DNS_UNJUDGED),
+    ("DNS with a mark of its own", out(RESOLVER, 53, "udp", approved=True), QUEUE, Reason.DNS_UNJUDGED),
+    ("DNS elsewhere", out(OTHER_RESOLVER, 53, "udp"), REJECT, Reason.RESOLVER_NOT_APPROVED),
+    (
+        "DNS elsewhere with a mark",
+        out(OTHER_RESOLVER, 53, "udp", approved=True),
+        REJECT,
+        Reason.RESOLVER_NOT_APPROVED,
+    ),
+    ("DNS over TCP", out(RESOLVER, 53), REJECT, Reason.NOT_LISTED),
+    ("DHCP renewal", out(DHCP, 67, "udp", source_port=68), ACCEPT, Reason.DHCP_RENEWAL),
+    ("DHCP, stranger", out(SHUT, 67, "udp", source_port=68), REJECT, Reason.NOT_LISTED),
+    ("exclusion, its user", out(CLOCK, 123, "udp", uid=42), ACCEPT, Reason.EXCLUSION),
+    ("exclusion, another user", out(CLOCK, 123, "udp", uid=43), REJECT, Reason.NOT_LISTED),
+    (
+        "service answers an exclusion",
+        out(ADMIN, 50_001, source_port=22, tcp_flags=SYN_ACK),
+        ACCEPT,
+        Reason.EXCLUSION,
+    ),
+    ("service calls out", out(ADMIN, 50_001, source_port=22), REJECT, Reason.NOT_LISTED),
+    (
+        "neighbour solicitation",
+        out(SHUT6, None, "icmpv6", icmp_type=135, hop_limit=255, length=72),
+        ACCEPT,
+        Reason.NEIGHBOUR_DISCOVERY,
+    ),
+    (
+        "neighbour solicitation, routed",
+        out(SHUT6, None, "icmpv6", icmp_type=135, hop_limit=64, length=72),
+        REJECT,
+        Reason.NOT_LISTED,
+    ),
+    (
+        "neighbour solicitation, stuffed",
+        out(SHUT6, None, "icmpv6", icmp_type=135, hop_limit=255, length=600),
+        REJECT,
+        Reason.NOT_LISTED,
+    ),
+    ("answer", into(OPEN), ACCEPT, Reason.ESTABLISHED_FLOW),
+    ("connection from outside", into(OPEN, tcp_flags=SYN), DROP, Reason.INBOUND_NOT_LISTED),
+    ("unlisted answer", into(SHUT), DROP, Reason.INBOUND_NOT_LISTED),
+    ("answer from a network", into(RANGE), ACCEPT, Reason.LISTED_NETWORK),
+    ("answer of the control channel", into(CONTROL, 8443), ACCEPT, Reason.CONTROL_CHANNEL),
+    ("DNS answer", into(RESOLVER, 53, "udp"), QUEUE, Reason.DNS_UNJUDGED),
+    ("stranger's DNS answer", into(SHUT, 53, "udp", approved=True), DROP, Reason.INBOUND_NOT_LISTED),
+    ("admin connects", into(ADMIN, 50_001, destination_port=22, tcp_flags=SYN), ACCEPT, Reason.EXCLUSION),
+    (
+        "stranger connects",
+        into(SHUT, 50_001, destination_port=22, tcp_flags=SYN),
+        DROP,
+        Reason.INBOUND_NOT_LISTED,
+    ),
+    ("anyone by IPv6", into(SHUT6, 50_001, destination_port=22, tcp_flags=SYN), ACCEPT, Reason.EXCLUSION),
+    (
+        "too big, open",
+        into(SHUT, None, "icmp", icmp_type=3, icmp_code=4, embedded=OPEN),
+        ACCEPT,
+        Reason.PATH_MTU,
+    ),
+    (
+        "too big, shut",
+        into(SHUT, None, "icmp", icmp_type=3, icmp_code=4, embedded=SHUT),
+        DROP,
+        Reason.INBOUND_NOT_LISTED,
+    ),
+    (
+        "too big, nothing inside",
+        into(SHUT, None, "icmp", icmp_type=3, icmp_code=4),
+        DROP,
+        Reason.INBOUND_NOT_LISTED,
+    ),
+    (
+        "port unreachable",
+        into(SHUT, None, "icmp", icmp_type=3, icmp_code=3, embedded=OPEN),
+        DROP,
+        Reason.INBOUND_NOT_LISTED,
+    ),
+    (
+        "router advertisement",
+        into(ROUTER6, None, "icmpv6", icmp_type=134, hop_limit=255, length=200),
+        ACCEPT,
+        Reason.NEIGHBOUR_DISCOVERY,
+    ),
+    (
+        "router advertisement from afar",
+        into(SHUT6, None, "icmpv6", icmp_type=134, hop_limit=255, length=200),
+        DROP,
+        Reason.INBOUND_NOT_LISTED,
+    ),
+    ("from loopback", into("127.0.0.1", loopback=True), ACCEPT, Reason.LOOPBACK),
+    ("forwarded", replace(out(OPEN), hook=Hook.FORWARD), DROP, Reason.FORWARDED),
+]
+
+
+@pytest.mark.parametrize(
+    ("packet", "verdict", "reason"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE]
+)
+def test_walk(packet: Packet, verdict: Verdict, reason: Reason) -> None:
+    walk = trace(RULES, packet, LEARNED_SETS)
+    assert (walk.verdict, walk.reason) == (verdict, reason)
+
+
+def test_the_gate_s_approval_lets_dns_pass_and_nothing_else() -> None:
+    assert trace(RULES, out(RESOLVER, 53, "udp"), gate=Verdict.ACCEPT).reason is Reason.DNS_APPROVED
+    assert trace(RULES, into(RESOLVER, 53, "udp"), gate=Verdict.ACCEPT).reason is Reason.DNS_APPROVED
+    assert trace(RULES, out(SHUT), gate=Verdict.ACCEPT).verdict is Verdict.REJECT
+
+
+def test_the_gate_s_refusal_drops() -> None:
+    assert trace(RULES, out(RESOLVER, 53, "udp"), gate=Verdict.DROP).verdict is Verdict.DROP
+
+
+def test_without_rules_everything_passes() -> None:
+    assert trace(Ruleset((), ()), out(SHUT)) == Walk(Verdict.ACCEPT, Reason.NOT_ISOLATED)
+
+
+def test_the_end_of_a_base_chain_drops() -> None:
+    empty = Ruleset((), (Chain("filter_output", (), Hook.OUTPUT, 0),))
+    assert trace(empty, out(SHUT)) == Walk(Verdict.DROP, Reason.NOT_LISTED, "filter_output", 0)
+
+
+def test_a_walk_names_the_rule_that_decided() -> None:
+    walk = trace(RULES, out(SHUT), LEARNED_SETS)
+    assert walk.rule is RULES.chain(walk.chain).rules[walk.position]
