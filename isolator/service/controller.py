@@ -218,7 +218,16 @@ class Controller:
         before = self.generation
         self.generation += 1
         self.state, self.isolation, self.ruleset = HostState.ISOLATING, isolation, ruleset
-        self._save(HostState.ISOLATING)
+        try:
+            self._save(HostState.ISOLATING)
+        except IsolatorError:
+            self.state, self.isolation, self.ruleset, self.generation = (
+                HostState.CONNECTED,
+                None,
+                None,
+                before,
+            )
+            raise
         try:
             self.outside.queue.open(self._queue_number, self.gate.handle)
             ended = self.enforcement.isolate(ruleset, learned)
@@ -261,7 +270,12 @@ class Controller:
         self._check_control(wanted, built.policy, self._would_learn(built.policy, isolation.order.geo), own)
         self.generation += 1
         self.isolation = isolation
-        self._save(HostState.ISOLATED)
+        try:
+            self._save(HostState.ISOLATED)
+        except IsolatorError:
+            self.isolation = old
+            self.generation -= 1
+            raise
         try:
             ended = self._commit_update(isolation, was, wanted, own)
             self._confirm(isolation, self._learned())
@@ -313,6 +327,12 @@ class Controller:
             self.enforcement.release(None)
 
     def _recover_isolation(self, isolation: Isolation) -> None:
+        if isolation.expiry is not None:
+            # From now on the rest is counted on this boot's clock.
+            left = Expiry(
+                self._left(isolation.expiry), self.outside.clock.boottime(), self.outside.clock.boot_id()
+            )
+            isolation = self.isolation = replace(isolation, expiry=left)
         own = self.outside.inspector.facts().own_addresses
         assert self.ruleset is not None
         learned = self._fill_gate(isolation, own)

@@ -338,14 +338,14 @@ class TestAnswer:
     @pytest.mark.parametrize(
         "forged",
         [
-            answer(query("a.wild.test", id_=8), "a.wild.test. 60 A 20.6.6.6"),
-            answer(query("b.wild.test"), "b.wild.test. 60 A 20.6.6.6"),
-            answer(query("a.wild.test", "AAAA"), "a.wild.test. 60 AAAA 2603:1000::6"),
-            answer(query("A.wild.test"), "a.wild.test. 60 A 20.6.6.6"),
-            query("a.wild.test"),
+            answer(query("a.wIld.test", id_=8), "a.wild.test. 60 A 20.6.6.6"),
+            answer(query("b.wIld.test"), "b.wild.test. 60 A 20.6.6.6"),
+            answer(query("a.wIld.test", "AAAA"), "a.wild.test. 60 AAAA 2603:1000::6"),
+            answer(query("a.wilD.test"), "a.wild.test. 60 A 20.6.6.6"),
+            query("a.wIld.test"),
             hostile.header(questions=0, flags=0x8180),
-            hostile.header(questions=2, flags=0x8180) + query("a.wild.test")[12:] * 2,
-            hostile.header(flags=0xA800) + query("a.wild.test")[12:],
+            hostile.header(questions=2, flags=0x8180) + query("a.wIld.test")[12:] * 2,
+            hostile.header(flags=0xA800) + query("a.wIld.test")[12:],
         ],
         ids=["id", "name", "type", "case", "query", "no question", "two questions", "opcode"],
     )

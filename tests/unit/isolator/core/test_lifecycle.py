@@ -7,7 +7,7 @@ import pytest
 from isolator.core.lifecycle import Effect, Event, ImpossibleEventError, step
 from isolator.model.order import HostState
 
-C, G, I, R = HostState.CONNECTED, HostState.ISOLATING, HostState.ISOLATED, HostState.RELEASING
+C, G, D, R = HostState.CONNECTED, HostState.ISOLATING, HostState.ISOLATED, HostState.RELEASING
 
 
 @pytest.mark.parametrize(
@@ -15,13 +15,13 @@ C, G, I, R = HostState.CONNECTED, HostState.ISOLATING, HostState.ISOLATED, HostS
     [
         (C, Event.ISOLATE, G),
         (C, Event.RELEASE, C),
-        (G, Event.CONFIRMED, I),
+        (G, Event.CONFIRMED, D),
         (G, Event.FAILED, C),
-        (I, Event.ISOLATE, I),
-        (I, Event.RELEASE, R),
-        (I, Event.EXPIRED, R),
+        (D, Event.ISOLATE, D),
+        (D, Event.RELEASE, R),
+        (D, Event.EXPIRED, R),
         (R, Event.REMOVED, C),
-        (R, Event.FAILED, I),
+        (R, Event.FAILED, D),
     ],
 )
 def test_what_follows(state: HostState, event: Event, follows: HostState) -> None:
@@ -36,7 +36,7 @@ def test_an_order_during_another_is_refused(state: HostState, event: Event) -> N
 
 
 def test_a_failure_goes_back_to_the_state_before() -> None:
-    for state, before in ((G, C), (R, I)):
+    for state, before in ((G, C), (R, D)):
         follow = step(state, Event.FAILED)
         assert follow.state is before
         assert Effect.ROLL_BACK in follow.effects
@@ -44,5 +44,5 @@ def test_a_failure_goes_back_to_the_state_before() -> None:
 
 def test_the_journal_is_written_before_the_kernel_is_touched() -> None:
     for event, work in ((Event.ISOLATE, Effect.UPDATE), (Event.RELEASE, Effect.REMOVE)):
-        effects = step(I, event).effects
+        effects = step(D, event).effects
         assert effects.index(Effect.JOURNAL) < effects.index(work)

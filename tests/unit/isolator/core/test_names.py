@@ -192,6 +192,13 @@ class TestBounds:
             learn(names, "a.wild.test", (address, 300), now=NOW + n)
         assert [str(each.destination.address) for each in names.snapshot(NOW)] == ["20.0.0.2", "20.0.0.3"]
 
+    def test_of_one_name_what_was_renewed_stays(self) -> None:
+        names = LearnedNames(NameLimits(per_name=2))
+        for n, address in enumerate((X, Y, X, ip_address("20.0.0.3"))):
+            learn(names, "a.wild.test", (address, 1), now=NOW + 40 * n)
+        kept = {str(each.destination.address) for each in names.snapshot(NOW)}
+        assert kept == {"20.0.0.1", "20.0.0.3"}
+
     def test_of_one_wildcard(self) -> None:
         names = LearnedNames(NameLimits(per_wildcard=2))
         learn(names, "a.wild.test", (X, 100))
@@ -297,6 +304,16 @@ class TestRetain:
         learn(names, "b.wild.test", (X, 300))
         learn(names, "c.wild.test", (X, 300))
         assert [each.name for each in names.snapshot(NOW)] == ["a.wild.test", "c.wild.test"]
+
+    def test_the_kernels_element_keeps_its_lifetime_when_the_share_changes(self) -> None:
+        names = LearnedNames()
+        learn(names, "a.wild.test", (X, 3_000))
+        learn(names, "exact.wild.test", (X, 1))
+        only = openings(FakeEntry("n#1", "exact.wild.test"))
+        assert [each.destination for each in names.retain(only, ALL, NOW)] == [door(X, 8443)]
+        learn(names, "b.wild.test", (X, 1))
+        names.retain(openings(FakeEntry("n#2", "b.wild.test")), ALL, NOW)
+        assert learn(names, "b.wild.test", (X, 300)) == (), "the kernel has it for an hour"
 
     def test_pins_go_with_their_entries(self) -> None:
         names = LearnedNames()

@@ -66,6 +66,14 @@ def test_another_socket_has_room_of_its_own() -> None:
     assert remember(table, port=2)
 
 
+def test_a_refresh_takes_no_room() -> None:
+    table = PendingQueries(PendingLimits(total=1, wildcard=1, per_socket=1))
+    assert remember(table, exact=False)
+    assert remember(table, exact=False)
+    assert take(table)
+    assert not table._sockets
+
+
 def test_made_up_names_leave_room_for_listed_ones() -> None:
     table = PendingQueries(PendingLimits(total=4, wildcard=3))
     assert [remember(table, id_=n, exact=False) for n in range(5)] == [True] * 3 + [False] * 2

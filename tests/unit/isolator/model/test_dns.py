@@ -72,6 +72,8 @@ def test_chain(records: tuple[Record, ...], expected: tuple[object, ...]) -> Non
         ((cname("www.test", "b", 5), a("b", X, 60)), 5),
         ((cname("www.test", "b", 60), a("b", X, 5)), 5),
         ((cname("www.test", "b", 60), cname("b", "c", 7), a("c", X, 60)), 7),
+        ((cname("www.test", "b", 7), cname("b", "c", 60), a("c", X, 60)), 7),
+        ((cname("www.test", "b", 5), cname("b", "www.test", 5), a("www.test", X, 60)), 60),
         ((a("www.test", X, 60), a("www.test", X, 3)), 3),
         ((a("www.test", X, 0),), 0),
     ],

@@ -1,0 +1,490 @@
+"""Orders carried out on fakes that keep the real adapters' contracts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
+
+import pytest
+
+from allowlists.files import load
+from isolator.core import plan
+from isolator.core.compiler import LEARNED, SETS
+from isolator.model.config import AgentConfig
+from isolator.model.event import EventKind
+from isolator.model.failure import FailureCode, IsolatorError
+from isolator.model.flow import Destination, Hook, Packet, Transport
+from isolator.model.order import HostState, IsolationOrder, IsolationScope, OnSilence, ReleaseOrder
+from isolator.model.policy import ControlEndpoint
+from isolator.ports import HostFacts
+from isolator.render.nft import expected_table
+from isolator.service import report
+from isolator.service.controller import Controller, Outside
+from isolator.service.dns_learner import DnsLearner
+from tests.fakes.clock import FakeClock
+from tests.fakes.control_probe import FakeProbe
+from tests.fakes.filter_backend import FakeFilterBackend
+from tests.fakes.flow_table import FakeFlowTable
+from tests.fakes.host_inspector import FakeInspector
+from tests.fakes.notifier import FakeNotifier
+from tests.fakes.packet_queue import FakeQueue
+from tests.fakes.resolver import FakeResolver
+from tests.fakes.state_store import FakeStateStore
+
+CRL, CRL_ADDRESS = "crl.microsoft.com", ip_address("20.60.0.1")
+CONTROL = "control.example"
+CONTROL_DOOR = Destination(ip_address("20.60.0.9"), Transport.TCP, 8443)
+ZONE = {CRL: [(CRL_ADDRESS, 300)], CONTROL: [(CONTROL_DOOR.address, 300)]}
+FACTS = HostFacts((ip_address("192.0.2.53"),), (ip_address("192.0.2.10"),), ())
+FOREIGN = Packet(Hook.OUTPUT, FACTS.own_addresses[0], ip_address("93.184.216.34"), "tcp", 50_000, 443)
+TO_CRL = replace(FOREIGN, destination=CRL_ADDRESS, destination_port=80, tcp_flags=frozenset({"ack"}))
+
+
+@dataclass
+class Host:
+    """One host of fakes; `agent` starts another agent on it, as after a crash."""
+
+    zone: Mapping[str, list[tuple[object, int]]] = field(default_factory=lambda: dict(ZONE))
+    config: AgentConfig = field(default_factory=AgentConfig)
+    clock: FakeClock = field(default_factory=FakeClock)
+    store: FakeStateStore = field(default_factory=FakeStateStore)
+    notifier: FakeNotifier = field(default_factory=FakeNotifier)
+    probe: FakeProbe = field(default_factory=FakeProbe)
+    queues: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.backend = FakeFilterBackend(self.clock)
+        self.flows = FakeFlowTable([FOREIGN, TO_CRL])
+        self.queue = FakeQueue(self.queues)
+        self.inspector = FakeInspector(FACTS)
+
+    def agent(self) -> Controller:
+        self.queues.clear()
+        self.queue = FakeQueue(self.queues)
+        outside = Outside(
+            self.backend, self.queue, self.flows, self.notifier, self.store, self.clock,
+            FakeResolver(self.zone), self.probe, self.inspector,  # type: ignore[arg-type]
+        )  # fmt: skip
+        gate = DnsLearner(self.backend, self.clock)
+        return Controller(outside, gate, load_config=lambda: self.config, load_list=load, queue_number=9)
+
+    @property
+    def told(self) -> list[EventKind]:
+        return [event.kind for event in self.notifier.told]
+
+    def learned(self) -> set[object]:
+        return {element.key for element in self.backend.elements(SETS[LEARNED[4]])}
+
+
+@pytest.fixture
+def host() -> Host:
+    return Host()
+
+
+def is_isolated(host: Host, controller: Controller) -> bool:
+    """In the kernel, exactly as the controller wants it."""
+    assert controller.ruleset is not None
+    return plan.drift(host.backend.observe(), expected_table(controller.ruleset)) == ()
+
+
+def refused(action: Callable[[], object]) -> IsolatorError:
+    with pytest.raises(IsolatorError) as caught:
+        action()
+    return caught.value
+
+
+def test_isolate_and_release(host: Host) -> None:
+    agent = host.agent()
+    outcome = agent.isolate(IsolationOrder(comment="INC-1"))
+    assert (outcome.state, outcome.changed) == (HostState.ISOLATED, True)
+    assert is_isolated(host, agent)
+    assert host.queue.number == 9
+    assert Destination(CRL_ADDRESS, Transport.TCP, 80) in host.learned()
+    agent.release(ReleaseOrder("over"))
+    assert host.backend.observe() is None
+    assert host.queue.number is None
+    assert host.told == [EventKind.ISOLATED, EventKind.RELEASED]
+    assert [event.reason for event in host.notifier.told] == ["INC-1", "over"]
+
+
+def test_flows_the_policy_forbids_end_and_listed_ones_go_on(host: Host) -> None:
+    outcome = host.agent().isolate(IsolationOrder())
+    assert outcome.ended.tracked + outcome.ended.sockets == 1
+    assert list(host.flows.flows) == [TO_CRL]
+
+
+def test_the_same_order_twice_changes_nothing(host: Host) -> None:
+    agent = host.agent()
+    agent.isolate(IsolationOrder())
+    applied = len(host.backend.applied)
+    assert not agent.isolate(IsolationOrder()).changed
+    assert len(host.backend.applied) == applied
+    assert not agent.isolate(IsolationOrder()).changed
+
+
+def test_another_comment_is_kept_without_a_commit(host: Host) -> None:
+    agent = host.agent()
+    agent.isolate(IsolationOrder())
+    applied = len(host.backend.applied)
+    assert agent.isolate(IsolationOrder(comment="INC-2")).changed
+    assert len(host.backend.applied) == applied
+    assert report.status(agent)["comment"] == "INC-2"
+
+
+def test_release_of_a_free_host_changes_nothing(host: Host) -> None:
+    assert not host.agent().release(ReleaseOrder()).changed
+    assert host.told == []
+
+
+def test_an_update_takes_one_commit_and_keeps_since(host: Host) -> None:
+    agent = host.agent()
+    agent.isolate(IsolationOrder())
+    since = report.status(agent)["since"]
+    host.clock.advance(60)
+    applied = len(host.backend.applied)
+    agent.isolate(IsolationOrder(lists=("standard",), geo=("EU",)))
+    assert [each.purpose for each in host.backend.applied[applied:]] == ["update"]
+    assert is_isolated(host, agent)
+    assert report.status(agent)["since"] == since
+    assert host.told[-1] is EventKind.POLICY_UPDATED
+
+
+def test_an_update_that_narrows_forgets_learned_addresses(host: Host) -> None:
+    host.zone = {**ZONE, "winatp-gw-neu.microsoft.com": [(ip_address("20.60.0.5"), 300)]}
+    agent = host.agent()
+    agent.isolate(IsolationOrder(lists=("standard",)))
+    door = Destination(ip_address("20.60.0.5"), Transport.TCP, 443)
+    assert door in host.learned()
+    agent.isolate(IsolationOrder(lists=("streamlined",)))
+    assert door not in host.learned()
+    assert Destination(CRL_ADDRESS, Transport.TCP, 80) in host.learned()
+
+
+@pytest.mark.parametrize("step", ["check replace", "prepare", "arm"])
+def test_a_kernel_that_refuses_leaves_the_host_untouched(host: Host, step: str) -> None:
+    host.backend.refusals[step] = IsolatorError(FailureCode.KERNEL_REFUSED, step, "no")
+    agent = host.agent()
+    assert refused(lambda: agent.isolate(IsolationOrder())).code is FailureCode.KERNEL_REFUSED
+    assert agent.state is HostState.CONNECTED
+    assert host.backend.observe() is None
+    assert host.queue.number is None
+    agent.recover()
+    assert host.backend.observe() is None
+
+
+def test_a_roll_back_that_fails_says_that_the_host_stays_isolated(host: Host) -> None:
+    agent = host.agent()
+    host.config = AgentConfig(control_channel=(ControlEndpoint(8443, host=CONTROL),))
+    host.backend.refusals["remove"] = IsolatorError(FailureCode.KERNEL_REFUSED, "remove", "no")
+    error = refused(lambda: agent.isolate(IsolationOrder()))
+    assert "stays isolated" in error.sentence
+    assert agent.state is HostState.ISOLATED
+    del host.backend.refusals["remove"]
+    agent.tick()
+    assert is_isolated(host, agent)
+    agent.release(ReleaseOrder())
+    assert host.backend.observe() is None
+
+
+def test_a_full_disk_refuses_the_order_before_the_kernel_is_touched(host: Host) -> None:
+    host.store.disk_full = True
+    agent = host.agent()
+    assert refused(lambda: agent.isolate(IsolationOrder())).code is FailureCode.STATE_UNWRITABLE
+    assert host.backend.observe() is None
+    host.store.disk_full = False
+    assert agent.isolate(IsolationOrder()).state is HostState.ISOLATED
+
+
+def test_a_full_disk_does_not_release(host: Host) -> None:
+    agent = host.agent()
+    agent.isolate(IsolationOrder())
+    host.store.disk_full = True
+    assert refused(lambda: agent.release(ReleaseOrder())).code is FailureCode.STATE_UNWRITABLE
+    assert is_isolated(host, agent)
+    host.store.disk_full = False
+    agent.release(ReleaseOrder())
+    assert host.backend.observe() is None
+
+
+def test_a_full_disk_keeps_the_isolation_before_an_update(host: Host) -> None:
+    agent = host.agent()
+    agent.isolate(IsolationOrder())
+    host.store.disk_full = True
+    assert (
+        refused(lambda: agent.isolate(IsolationOrder(lists=("standard",)))).code
+        is FailureCode.STATE_UNWRITABLE
+    )
+    host.store.disk_full = False
+    agent.tick()
+    assert is_isolated(host, agent)
+    assert [each["id"] for each in report.status(agent)["lists"]] == ["mde-streamlined-commercial"]
+
+
+def test_an_update_the_kernel_refuses_leaves_the_isolation_before(host: Host) -> None:
+    agent = host.agent()
+    agent.isolate(IsolationOrder())
+    host.backend.refusals["update"] = IsolatorError(FailureCode.KERNEL_REFUSED, "update", "no")
+    refused(lambda: agent.isolate(IsolationOrder(lists=("standard",))))
+    assert is_isolated(host, agent)
+    assert [each["id"] for each in report.status(agent)["lists"]] == ["mde-streamlined-commercial"]
+    restarted = host.agent()
+    restarted.recover()
+    assert [each["id"] for each in report.status(restarted)["lists"]] == ["mde-streamlined-commercial"]
+
+
+@pytest.mark.parametrize(
+    ("missing", "code"),
+    [
+        ("permission", FailureCode.NO_PERMISSION),
+        ("queue", FailureCode.NO_QUEUE),
+        ("nftables", FailureCode.NO_NFTABLES),
+    ],
+)
+def test_what_the_host_cannot_do_is_refused_at_once(host: Host, missing: str, code: FailureCode) -> None:
+    host.backend.missing = frozenset({missing})
+    error = refused(lambda: host.agent().isolate(IsolationOrder()))
+    assert (error.code, error.exit_code) == (code, 4)
+    assert host.backend.applied == []
+
+
+def test_bad_orders_touch_nothing(host: Host) -> None:
+    agent = host.agent()
+    for order, code in (
+        (IsolationOrder(lists=("/nowhere/list.yaml",)), FailureCode.BAD_LIST),
+        (IsolationOrder(geo=("XX",)), FailureCode.BAD_LIST),
+    ):
+        assert refused(lambda order=order: agent.isolate(order)).code is code
+    host.inspector.found = HostFacts((), FACTS.own_addresses, ())
+    assert refused(lambda: agent.isolate(IsolationOrder())).code is FailureCode.NO_RESOLVER
+    assert host.backend.applied == []
+    assert host.store.saved == []
+
+
+class TestControlChannel:
+    """P8."""
+
+    @pytest.fixture
+    def host(self) -> Host:
+        config = AgentConfig(control_channel=(ControlEndpoint(8443, host=CONTROL),))
+        return Host(config=config, probe=FakeProbe([CONTROL_DOOR]))
+
+    def test_it_stays_open_and_is_tried(self, host: Host) -> None:
+        agent = host.agent()
+        agent.isolate(IsolationOrder())
+        assert host.probe.tried == [CONTROL_DOOR]
+        assert report.status(agent)["control_channel"] == {"ok": True, "endpoints": ["control.example:8443"]}
+
+    def test_a_name_without_an_address_refuses_the_order(self, host: Host) -> None:
+        host.zone = {CRL: ZONE[CRL]}  # type: ignore[dict-item]
+        error = refused(lambda: host.agent().isolate(IsolationOrder()))
+        assert (error.code, error.exit_code) == (FailureCode.CONTROL_CHANNEL_CUT, 2)
+        assert host.backend.applied == []
+
+    def test_silence_rolls_back(self, host: Host) -> None:
+        host.probe.listening.clear()
+        agent = host.agent()
+        error = refused(lambda: agent.isolate(IsolationOrder()))
+        assert (error.code, error.exit_code) == (FailureCode.CONTROL_CHANNEL_SILENT, 1)
+        assert host.backend.observe() is None
+        assert agent.state is HostState.CONNECTED
+        assert host.told == [EventKind.ISOLATION_FAILED]
+
+    def test_silence_stays_when_ordered_so(self, host: Host) -> None:
+        host.probe.listening.clear()
+        agent = host.agent()
+        agent.isolate(IsolationOrder(on_silence=OnSilence.STAY))
+        assert is_isolated(host, agent)
+        assert report.status(agent)["control_channel"]["ok"] is False
+
+    def test_silence_after_an_update_restores_the_isolation_before(self, host: Host) -> None:
+        agent = host.agent()
+        agent.isolate(IsolationOrder())
+        host.probe.listening.clear()
+        refused(lambda: agent.isolate(IsolationOrder(lists=("standard",))))
+        assert is_isolated(host, agent)
+        assert agent.isolation is not None
+        assert agent.isolation.order.lists == ("streamlined",)
+
+
+class TestRecovery:
+    """P5: whatever an agent finds on start, the host ends as last ordered."""
+
+    def test_isolated_goes_on(self, host: Host) -> None:
+        host.agent().isolate(IsolationOrder())
+        applied = len(host.backend.applied)
+        agent = host.agent()
+        agent.recover()
+        assert agent.state is HostState.ISOLATED
+        assert len(host.backend.applied) == applied
+        assert host.queue.number == 9
+        assert Destination(CRL_ADDRESS, Transport.TCP, 80) in host.learned()
+
+    def test_isolated_after_a_reboot_comes_back(self, host: Host) -> None:
+        host.agent().isolate(IsolationOrder())
+        host.backend.table = None
+        host.clock.reboot()
+        agent = host.agent()
+        agent.recover()
+        assert is_isolated(host, agent)
+
+    def test_isolated_with_a_damaged_table_is_repaired(self, host: Host) -> None:
+        host.agent().isolate(IsolationOrder())
+        assert host.backend.table is not None
+        del host.backend.table.chains["filter_output"]
+        agent = host.agent()
+        agent.recover()
+        assert is_isolated(host, agent)
+
+    @pytest.mark.parametrize("purpose", ["prepare", "arm"])
+    def test_a_crash_while_isolating_ends_isolated(self, host: Host, purpose: str) -> None:
+        crash = RuntimeError("killed")
+        host.backend.refusals[purpose] = crash  # type: ignore[assignment]
+        with pytest.raises(RuntimeError):
+            host.agent().isolate(IsolationOrder())
+        host.backend.refusals.clear()
+        agent = host.agent()
+        agent.recover()
+        assert agent.state is HostState.ISOLATED
+        assert is_isolated(host, agent)
+
+    @pytest.mark.parametrize("purpose", ["open_up", "remove"])
+    def test_a_crash_while_releasing_ends_released(self, host: Host, purpose: str) -> None:
+        agent = host.agent()
+        agent.isolate(IsolationOrder())
+        host.backend.refusals[purpose] = RuntimeError("killed")  # type: ignore[assignment]
+        with pytest.raises(RuntimeError):
+            agent.release(ReleaseOrder())
+        host.backend.refusals.clear()
+        agent = host.agent()
+        agent.recover()
+        assert agent.state is HostState.CONNECTED
+        assert host.backend.observe() is None
+
+    def test_a_crash_while_updating_ends_with_the_new_order(self, host: Host) -> None:
+        agent = host.agent()
+        agent.isolate(IsolationOrder())
+        host.backend.refusals["update"] = RuntimeError("killed")  # type: ignore[assignment]
+        with pytest.raises(RuntimeError):
+            agent.isolate(IsolationOrder(lists=("standard",)))
+        host.backend.refusals.clear()
+        agent = host.agent()
+        agent.recover()
+        assert is_isolated(host, agent)
+        assert agent.isolation is not None
+        assert agent.isolation.order.lists == ("standard",)
+
+    def test_a_remnant_without_hooks_is_removed(self, host: Host) -> None:
+        agent = host.agent()
+        agent.isolate(IsolationOrder())
+        assert agent.ruleset is not None
+        ruleset = agent.ruleset
+        agent.release(ReleaseOrder())
+        host.backend.apply(plan.prepare(ruleset, {}))
+        host.agent().recover()
+        assert host.backend.observe() is None
+
+    def test_whoever_removes_the_journal_is_not_let_out(self, host: Host) -> None:
+        host.agent().isolate(IsolationOrder())
+        host.store.clear()
+        agent = host.agent()
+        agent.recover()
+        assert agent.state is HostState.ISOLATED
+        assert host.backend.observe() is not None
+        agent.tick()
+        agent.isolate(IsolationOrder())
+        assert is_isolated(host, agent)
+        agent.release(ReleaseOrder())
+        assert host.backend.observe() is None
+
+    def test_a_host_without_a_journal_can_be_released(self, host: Host) -> None:
+        host.agent().isolate(IsolationOrder())
+        host.store.clear()
+        agent = host.agent()
+        agent.recover()
+        agent.release(ReleaseOrder())
+        assert host.backend.observe() is None
+
+    def test_a_damaged_journal_stops_the_start_and_changes_nothing(self, host: Host) -> None:
+        host.agent().isolate(IsolationOrder())
+        host.store.text = '{"schema": 1, "state": "isolated", "generation": 1, "isolation": null}'
+        assert refused(host.agent().recover).code is FailureCode.STATE_UNREADABLE
+        assert host.backend.observe() is not None
+
+
+class TestTime:
+    """`--for` counts on the boot clock."""
+
+    def test_the_end_comes_by_itself_and_is_told(self, host: Host) -> None:
+        agent = host.agent()
+        agent.isolate(IsolationOrder(duration_s=3600))
+        host.clock.advance(3599)
+        agent.tick()
+        assert agent.state is HostState.ISOLATED
+        host.clock.advance(2)
+        agent.tick()
+        assert agent.state is HostState.CONNECTED
+        assert host.told == [EventKind.ISOLATED, EventKind.EXPIRED]
+
+    def test_a_jump_of_the_wall_clock_releases_nobody(self, host: Host) -> None:
+        from datetime import UTC, datetime
+
+        agent = host.agent()
+        agent.isolate(IsolationOrder(duration_s=3600))
+        host.clock.set_wall(datetime(2030, 1, 1, tzinfo=UTC))
+        agent.tick()
+        assert agent.state is HostState.ISOLATED
+
+    def test_the_remainder_survives_a_reboot(self, host: Host) -> None:
+        agent = host.agent()
+        agent.isolate(IsolationOrder(duration_s=3600))
+        host.clock.advance(3000)
+        agent.tick()
+        host.clock.reboot()
+        host.backend.table = None
+        agent = host.agent()
+        agent.recover()
+        host.clock.advance(590)
+        agent.tick()
+        assert agent.state is HostState.ISOLATED
+        host.clock.advance(20)
+        agent.tick()
+        assert agent.state is HostState.CONNECTED
+
+    def test_an_order_without_an_end_lasts(self, host: Host) -> None:
+        agent = host.agent()
+        agent.isolate(IsolationOrder())
+        host.clock.advance(400 * 86_400)
+        agent.tick()
+        assert agent.state is HostState.ISOLATED
+
+
+def test_a_tick_repairs_what_somebody_changed(host: Host) -> None:
+    agent = host.agent()
+    agent.isolate(IsolationOrder())
+    host.backend.table = None
+    agent.tick()
+    assert is_isolated(host, agent)
+    assert report.status(agent)["enforcement"]["repairs"] == 1
+    assert Destination(CRL_ADDRESS, Transport.TCP, 80) in host.learned()
+
+
+def test_a_dry_run_shows_what_stays_open_and_changes_nothing(host: Host) -> None:
+    shown = host.agent().preview(IsolationOrder(scope=IsolationScope.SELECTIVE))
+    assert shown["dry_run"] is True
+    assert {"*.endpoint.security.microsoft.com", "crl.microsoft.com"} <= {
+        each["pattern"]
+        for each in shown["open_names"]  # type: ignore[attr-defined]
+    }
+    assert host.backend.applied == []
+    assert host.store.saved == []
+
+
+def test_names_are_kept_warm_while_connected(host: Host) -> None:
+    agent = host.agent()
+    agent.tick()
+    assert agent.names.get([CRL], FACTS.resolvers)[CRL] == tuple(ZONE[CRL])
+    host.inspector.found = HostFacts((), FACTS.own_addresses, ())
+    host.clock.advance(1000)
+    agent.tick()  # no resolver now: logged, not raised
+    assert agent.state is HostState.CONNECTED
