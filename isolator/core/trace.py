@@ -177,8 +177,8 @@ def _holds_detail(
             return packet.source.version == 6 and packet.hop_limit == value
         case LengthAtMost(value):
             return packet.length <= value
-        case UidIs(uid):
-            return packet.uid == uid
+        case _:
+            return packet.uid == match.uid
 
 
 def _address(packet: Packet, side: Side) -> Address:

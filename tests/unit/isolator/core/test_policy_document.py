@@ -76,3 +76,11 @@ def test_a_policy_with_a_missing_or_wrong_part_is_refused() -> None:
             decode_policy({name: value for name, value in whole.items() if name != key})
         with pytest.raises((KeyError, ValueError, TypeError)):
             decode_policy({**whole, key: 1})
+
+
+@pytest.mark.parametrize("uid", ["0", 1.5, True])
+def test_an_exclusion_s_user_must_be_a_whole_number(uid: object) -> None:
+    whole = encode_policy(SELECTIVE)
+    damaged = [{**whole["exclusions"][0], "uid": uid}, *whole["exclusions"][1:]]
+    with pytest.raises(TypeError):
+        decode_policy({**whole, "exclusions": damaged})
