@@ -207,8 +207,8 @@ def render_udp(datagram: Datagram, *, hop_limit: int = 64) -> bytes:
     ports = datagram.source_port, datagram.destination_port
     bare = _UDP.pack(*ports, length, 0) + datagram.payload
     total = ones_sum(pseudo_header(source, destination, UDP, length)) + ones_sum(bare)
-    # A sum of zero is sent as all ones: zero says that there is no checksum (RFC 768).
-    segment = _UDP.pack(*ports, length, 0xFFFF - total % 0xFFFF or 0xFFFF) + datagram.payload
+    # Of the two zeros this gives all ones, as it must: the other says that there is no checksum (RFC 768).
+    segment = _UDP.pack(*ports, length, 0xFFFF - total % 0xFFFF) + datagram.payload
     if len(source) == 16:
         return _IPV6.pack(6 << 28, length, UDP, hop_limit, source, destination) + segment
     header = _IPV4.pack(0x45, 0, 20 + length, 0, _DONT_FRAGMENT, hop_limit, UDP, 0, source, destination)
