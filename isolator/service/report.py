@@ -7,6 +7,7 @@ from typing import Any
 
 from isolator.core.compiler import compile_policy
 from isolator.model.order import HostState, IsolationOrder
+from isolator.model.ruleset import ObservedTable
 from isolator.model.verdict import Reason
 from isolator.service.controller import Controller
 from isolator.service.destination import parse_destination
@@ -34,11 +35,12 @@ LAYERS = ("inet input", "inet output", "inet forward", "dns gate")
 def status(controller: Controller) -> dict[str, Any]:
     """State, enforcement as read back from the kernel just now, learned names and counters."""
     isolation = controller.isolation
+    observed = controller.enforcement.observe()
     verified = False
     if controller.state is HostState.ISOLATED and controller.ruleset is not None:
-        verified = not controller.enforcement.verify(controller.ruleset)
+        verified = observed is not None and not controller.enforcement.verify(controller.ruleset, observed)
     elif controller.state is HostState.CONNECTED:
-        verified = controller.enforcement.observe() is None
+        verified = observed is None
     return {
         "state": controller.state.value,
         "isolation_type": isolation.order.scope.value if isolation else None,
@@ -62,7 +64,7 @@ def status(controller: Controller) -> dict[str, Any]:
             "endpoints": [str(each) for each in (isolation.policy.control if isolation else ())],
         },
         "learned": _learned(controller),
-        "counters": _counters(controller),
+        "counters": _counters(controller, observed),
         "queue": dict(controller.outside.queue.statistics()),
     }
 
@@ -92,10 +94,9 @@ def _learned(controller: Controller) -> list[dict[str, Any]]:
     ]
 
 
-def _counters(controller: Controller) -> dict[str, dict[str, int]]:
+def _counters(controller: Controller, observed: ObservedTable | None) -> dict[str, dict[str, int]]:
     accepted: dict[str, int] = {}
     dropped: dict[str, int] = {}
-    observed = controller.enforcement.observe()
     for name, count in sorted((observed.counters if observed else {}).items()):
         known = name in Reason._value2member_map_
         (dropped if not known or Reason(name) in DROPPING else accepted)[name] = count

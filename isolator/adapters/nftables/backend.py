@@ -51,6 +51,7 @@ class NftablesBackend:
         self._socket = _open_socket()
         self._in_place = _kernel_version() >= _UPDATES_IN_PLACE
         self._native_queue: bool | None = None
+        self._target_seen = False
 
     def capabilities(self) -> tuple[Capability, ...]:
         """What filtering on this host can do; the live ruleset is not touched."""
@@ -154,7 +155,7 @@ class NftablesBackend:
             raise
 
     def _queue_ways(self) -> tuple[bool, bool]:
-        """(has the `queue` statement, can use the xtables target); the first is asked for once."""
+        """(has the `queue` statement, can use the xtables target); what a kernel can do is asked for once."""
         if self._native_queue is None:
             try:
                 self._text(queue_rule.NATIVE_PROBE, "probe the queue statement", check=True)
@@ -163,9 +164,12 @@ class NftablesBackend:
                 if error.code is FailureCode.NO_PERMISSION:
                     raise
                 self._native_queue = False
-        with self._socket_lock:
-            target = self._socket is not None and probes.passes(self._socket, queue_rule.probe_target())
-        return self._native_queue, target
+        if not self._target_seen:
+            with self._socket_lock:
+                self._target_seen = self._socket is not None and probes.passes(
+                    self._socket, queue_rule.probe_target()
+                )
+        return self._native_queue, self._target_seen
 
     def _text(self, text: str, operation: str, *, check: bool = False) -> None:
         engine = self._usable(operation)

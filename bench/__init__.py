@@ -1,0 +1,1 @@
+"""Benchmarks: figures as ratios and differences within one run, in network namespaces of their own."""
