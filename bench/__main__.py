@@ -51,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write(figures, RESULTS, took_s=time.monotonic() - started, quick=args.quick)
     missed = [each.name for each in figures if each.ok is False]
     print(
-        f"{len(figures)} figures in {time.monotonic() - started:.0f} s, {len(missed)} missed; {RESULTS.name} written",
+        f"{len(figures)} figures in {time.monotonic() - started:.0f} s, "
+        f"{len(missed)} missed; {RESULTS.name} written",
         file=sys.stderr,
     )
     return 1 if missed and args.strict else 0

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,6 @@ from isolator.adapters.order_socket import OrderSocket, ask
 from isolator.model.failure import EXIT_CODES, FailureCode, IsolatorError
 
 if TYPE_CHECKING:
-    from allowlists.model import EndpointList
     from isolator.model.config import AgentConfig
     from isolator.ports import Capability, Request, Response
     from isolator.service.agent import Agent
@@ -61,7 +59,7 @@ def make_agent(where: Places, *, standalone: bool) -> Agent:
     """An agent for this Linux host. IsolatorError when the platform or the state directory refuses."""
     _need_linux()
     # Imported here: a command that only asks an agent must not wait for what only agents need.
-    from allowlists.files import available, load
+    from allowlists.files import load
     from isolator.adapters.agent_config import load_config
     from isolator.adapters.clock import SystemClock
     from isolator.adapters.control_probe import TcpControlProbe
@@ -95,14 +93,7 @@ def make_agent(where: Places, *, standalone: bool) -> Agent:
         inspector=inspector,
     )
     gate = DnsLearner(backend, clock)
-    shipped = cache(load)  # what ships with us does not change while the agent runs
-
-    def load_list(name: str) -> EndpointList:
-        return shipped(name) if name.partition("@")[0] in available() else load(name)
-
-    controller = Controller(
-        outside, gate, load_config=configure, load_list=load_list, queue_number=QUEUE_NUMBER
-    )
+    controller = Controller(outside, gate, load_config=configure, load_list=load, queue_number=QUEUE_NUMBER)
     return Agent(controller, OrderSocket(where.socket), standalone=standalone)
 
 
