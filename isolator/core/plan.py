@@ -10,13 +10,16 @@ and the moment its drop policy is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from ipaddress import collapse_addresses
 
 from isolator.core.compiler import QUEUE_CHAIN
+from isolator.model.flow import Network, Transport
 from isolator.model.ruleset import (
     AcceptFirst,
     AddChain,
     AddCounter,
     AddElements,
+    AddressSet,
     AddRule,
     AddSet,
     AddTable,
@@ -25,6 +28,7 @@ from isolator.model.ruleset import (
     DeleteTable,
     Element,
     FlushChain,
+    NetworkKey,
     ObservedTable,
     Operation,
     Ruleset,
@@ -138,3 +142,24 @@ def drift(observed: ObservedTable | None, wanted: ObservedTable) -> tuple[str, .
         if observed.sets.get(name) != wanted.sets.get(name):
             found.append(f"set {name} is missing or was changed")
     return tuple(sorted(found))
+
+
+def contents_drift(spec: AddressSet, held: Iterable[Element], ruleset: Ruleset) -> tuple[str, ...]:
+    """What differs in a set that only orders change; how networks are cut into ranges does not matter."""
+    if _normal(held) == _normal(ruleset.contents.get(spec.name, ())):
+        return ()
+    return (f"set {spec.name} holds other elements",)
+
+
+def _normal(elements: Iterable[Element]) -> frozenset[object]:
+    keys: set[object] = set()
+    ranges: dict[tuple[int, Transport, int], list[Network]] = {}
+    for key in (element.key for element in elements):
+        if isinstance(key, NetworkKey):
+            ranges.setdefault((key.network.version, key.transport, key.port), []).append(key.network)
+        else:
+            keys.add(key)
+    for door, networks in ranges.items():
+        # One version a group, which the type of the union cannot say.
+        keys |= {(door, network) for network in collapse_addresses(networks)}  # type: ignore[type-var]
+    return frozenset(keys)

@@ -243,13 +243,22 @@ class Controller:
     def _adopt(self, isolation: Isolation, own: Sequence[Address]) -> Outcome:
         """Rules stand but nobody knows whose order they keep: this order takes their place, no gap."""
         ruleset = compile_policy(isolation.policy, self._queue_number)
-        learned = self._fill_gate(isolation, own)
-        self._check_control(ruleset, isolation.policy, learned, own)
         self.enforcement.check(ruleset)
-        self.generation += 1
-        self.isolation, self.ruleset = isolation, ruleset
-        self._save(HostState.ISOLATED)
+        self.gate.replace_policy(isolation.policy, own)
+        # The rules that stand send our own look-ups to the gate: it must listen before they are made.
         self.outside.queue.open(self._queue_number, self.gate.handle)
+        try:
+            self._preload(isolation)
+            learned = self._learned()
+            self._check_control(ruleset, isolation.policy, learned, own)
+            self.generation += 1
+            self.isolation, self.ruleset = isolation, ruleset
+            self._save(HostState.ISOLATED)
+        except IsolatorError:
+            self.outside.queue.close()
+            self.gate.forget()
+            self.isolation = self.ruleset = None
+            raise
         ended = self.enforcement.replace(ruleset, learned)
         self._tell_isolated(EventKind.ISOLATED, isolation)
         return self._outcome(changed=True, ended=ended)
@@ -292,6 +301,7 @@ class Controller:
         forget = self.gate.replace_policy(isolation.policy, own)
         add = self._preload(isolation)
         if was is None or self.enforcement.verify(was):
+            self.enforcement.inherited = ()
             ended = self.enforcement.replace(wanted, self._learned())
         else:
             ended = self.enforcement.update(was, wanted, add=add, forget=forget, keep=self._learned())
@@ -305,9 +315,10 @@ class Controller:
         with self._lock:
             record = journal.decode(self.outside.store.load())
             observed = self.enforcement.observe()
+            armed = observed is not None and _is_armed(observed.chains)
             if record is None or record.isolation is None:
                 self.generation = record.generation if record else 0
-                self._recover_without_order(record, armed=observed is not None and _is_armed(observed.chains))
+                self._recover_without_order(record, armed=armed)
                 return
             self.generation = record.generation
             self.isolation = record.isolation
@@ -316,7 +327,7 @@ class Controller:
                 self.state = HostState.ISOLATED
                 self.release(ReleaseOrder(record.isolation.order.comment))
                 return
-            self._recover_isolation(record.isolation)
+            self._recover_isolation(record.isolation, armed=armed)
 
     def _recover_without_order(self, record: Record | None, *, armed: bool) -> None:
         if armed and record is None:
@@ -326,7 +337,7 @@ class Controller:
         elif self.enforcement.observe() is not None:
             self.enforcement.release(None)
 
-    def _recover_isolation(self, isolation: Isolation) -> None:
+    def _recover_isolation(self, isolation: Isolation, *, armed: bool) -> None:
         if isolation.expiry is not None:
             # From now on the rest is counted on this boot's clock.
             left = Expiry(
@@ -335,12 +346,20 @@ class Controller:
             isolation = self.isolation = replace(isolation, expiry=left)
         own = self.outside.inspector.facts().own_addresses
         assert self.ruleset is not None
-        learned = self._fill_gate(isolation, own)
-        self.outside.queue.open(self._queue_number, self.gate.handle)
-        if self.enforcement.verify(self.ruleset):
-            self.enforcement.replace(self.ruleset, learned)
+        if armed:
+            # The rules stand: what is open stays open, what was damaged is mended first, and our own
+            # look-ups go through the gate, which therefore listens before they are made.
+            self.enforcement.inherit()
+            self.gate.replace_policy(isolation.policy, own)
+            self.outside.queue.open(self._queue_number, self.gate.handle)
+            self.enforcement.repair(self.ruleset, ())
+            self._preload(isolation)
+            now = self.outside.clock.boottime()
+            self.outside.backend.learn(elements_of(self._learned(), now=now))
         else:
-            self.outside.backend.learn(elements_of(learned, now=self.outside.clock.boottime()))
+            learned = self._fill_gate(isolation, own)
+            self.outside.queue.open(self._queue_number, self.gate.handle)
+            self.enforcement.replace(self.ruleset, learned)
         self.state = HostState.ISOLATED
         self._save(HostState.ISOLATED)
         LOG.info("isolation of %s is in force again", isolation.since)
@@ -512,6 +531,7 @@ class Controller:
         """An update failed: the isolation before it is put back, never less."""
         LOG.error("update failed in %s (%s): the isolation before stays", error.operation, error.code.value)
         self.isolation = old
+        self.enforcement.inherit()
         self._fill_gate(old, own)
         self.ruleset = was or compile_policy(old.policy, self._queue_number)
         self._save(HostState.ISOLATED)

@@ -5,22 +5,26 @@ Every change is a transaction of `core.plan`; after each the kernel is read back
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from isolator.core import plan
+from isolator.core.compiler import EMBEDDED, LEARNED, SEEN, SETS
 from isolator.core.learned_elements import by_set, doors_of, elements_of
 from isolator.core.trace import trace
 from isolator.model.failure import FailureCode, IsolatorError
-from isolator.model.flow import LearnedAddress, Packet
-from isolator.model.ruleset import Element, ElementKey, ObservedTable, Ruleset
+from isolator.model.flow import Destination, LearnedAddress, Packet
+from isolator.model.ruleset import AddressSet, Element, ElementKey, ObservedTable, Ruleset
 from isolator.model.verdict import Verdict
 from isolator.ports import Clock, EndedFlows, FilterBackend, FlowTable
 from isolator.render.nft import expected_table
 
 T = TypeVar("T")
+
+_TIMED = (*LEARNED.values(), *SEEN.values(), *EMBEDDED.values())
 
 
 @dataclass
@@ -34,6 +38,9 @@ class Enforcement:
     verified_at: str | None = None
     took_ms: dict[str, float] = field(default_factory=dict)
     """How long the last commit, flow ending and read-back took, for the order's report."""
+    inherited: tuple[tuple[AddressSet, ElementKey, float], ...] = ()
+    """Learned elements that are in the kernel although nobody knows their names any more, with the boot
+    time until when. They are kept as they are; a new policy cannot judge them and drops them."""
 
     def observe(self) -> ObservedTable | None:
         """Our table as the kernel has it."""
@@ -42,6 +49,16 @@ class Enforcement:
     def check(self, ruleset: Ruleset) -> None:
         """Have the kernel judge the whole ruleset without touching anything."""
         self.backend.check(plan.replace(ruleset, {}))
+
+    def inherit(self) -> None:
+        """Take over what an agent before, or a gate that has been emptied, had put into the kernel."""
+        now = self.clock.boottime()
+        self.inherited = tuple(
+            (SETS[name], each.key, now + each.timeout_s)
+            for name in _TIMED
+            for each in self.backend.elements(SETS[name])
+            if each.timeout_s is not None
+        )
 
     def isolate(self, ruleset: Ruleset, learned: Sequence[LearnedAddress]) -> EndedFlows:
         """From connected to isolated: two commits, old flows ended, read back."""
@@ -66,10 +83,14 @@ class Enforcement:
         keep: Sequence[LearnedAddress],
     ) -> EndedFlows:
         """From one isolation to another in one commit; flows the new one forbids end."""
+        known = {each.destination for each in keep}
+        shut = {each.destination for each in forget}
+        shut |= {key for _, key, _ in self.inherited if isinstance(key, Destination) and key not in known}
         transaction = plan.update(
-            current, wanted, add=self._elements(add), forget=doors_of(each.destination for each in forget)
+            current, wanted, add=by_set(self._learned_elements(add)), forget=doors_of(shut)
         )
         self._timed("commit_ms", lambda: self.backend.apply(transaction))
+        self.inherited = ()
         return self._settle(wanted, self._elements(keep))
 
     def release(self, ruleset: Ruleset | None) -> None:
@@ -84,13 +105,29 @@ class Enforcement:
                 FailureCode.NOT_AS_WANTED, "release", "the kernel still lists our table after its removal"
             )
         self.verified_at = None
+        self.inherited = ()
 
-    def verify(self, ruleset: Ruleset) -> tuple[str, ...]:
-        """What differs from the ruleset; remembers the time when nothing does."""
-        found = plan.drift(self.backend.observe(), expected_table(ruleset))
+    def verify(self, ruleset: Ruleset, observed: ObservedTable | None = None) -> tuple[str, ...]:
+        """What differs from the ruleset; remembers the time when nothing does.
+
+        `observed` is a listing the caller has just made; without it the kernel is asked.
+        """
+        found = plan.drift(observed or self.backend.observe(), expected_table(ruleset))
+        if not found:
+            fixed = (spec for spec in ruleset.sets if not spec.timed)
+            found = tuple(sentence for spec in fixed for sentence in self._contents_drift(spec, ruleset))
         if not found:
             self.verified_at = self.clock.utc_now()
         return found
+
+    def _contents_drift(self, spec: AddressSet, ruleset: Ruleset) -> tuple[str, ...]:
+        """Listing a table leaves elements out: one added by hand, or never committed, shows only here."""
+        try:
+            return plan.contents_drift(spec, self.backend.elements(spec), ruleset)
+        except IsolatorError as error:
+            if error.code is FailureCode.NOT_AS_WANTED:
+                return (error.sentence,)
+            raise
 
     def repair(self, ruleset: Ruleset, learned: Sequence[LearnedAddress]) -> tuple[str, ...]:
         """Put back what somebody changed; gives what was wrong, empty when nothing was."""
@@ -113,7 +150,15 @@ class Enforcement:
         return ended
 
     def _elements(self, learned: Sequence[LearnedAddress]) -> dict[str, tuple[Element, ...]]:
-        return by_set(elements_of(learned, now=self.clock.boottime()))
+        """What the timed sets are to hold: what is learned, and what was inherited and is alive."""
+        now = self.clock.boottime()
+        alive = [
+            (spec, Element(key, math.ceil(until - now))) for spec, key, until in self.inherited if until > now
+        ]
+        return by_set((*self._learned_elements(learned), *alive))
+
+    def _learned_elements(self, learned: Sequence[LearnedAddress]) -> list[tuple[AddressSet, Element]]:
+        return elements_of(learned, now=self.clock.boottime())
 
     def _timed(self, name: str, action: Callable[[], T]) -> T:
         started = time.perf_counter()
