@@ -33,6 +33,7 @@ from isolator.model.ruleset import (
     Loopback,
     Match,
     NetworkKey,
+    NextHopIn,
     NotConnecting,
     PortIs,
     Rule,
@@ -42,7 +43,7 @@ from isolator.model.ruleset import (
     TransportIs,
 )
 from isolator.model.verdict import Reason
-from isolator.model.well_known import DHCP6_SERVERS, LINK_LOCAL
+from isolator.model.well_known import DHCP6_SERVERS, LINK_LOCAL, LINK_MULTICAST, MULTICAST
 
 GATE_PRIORITY = -145
 """Before the filter chains and after mangle (-150): the gate sees what the application asked for."""
@@ -126,14 +127,27 @@ def compile_policy(policy: Policy, queue_number: int) -> Ruleset:
 
 
 def _dns_chain(name: str, hook: Hook, side: Side) -> Chain:
-    """Port 53 traffic on its way to the gate; a mark that a packet brought along is removed first."""
-    queue = [Rule((AddressInSet(side, RESOLVERS[v], v),), Jump(QUEUE_CHAIN)) for v in _VERSIONS]
-    return Chain(name, (Rule((Loopback(hook),), Action.ACCEPT), Rule((), Action.CLEAR_MARK), *queue))
+    """Port 53 traffic on its way to the gate; a mark that a packet brought along is removed first.
+
+    A queued packet goes on at the next hook. One that comes back from the queue's chain was not
+    queued, because somebody took the feeding rule away; it ends here, so that no entry or exclusion
+    for port 53 can let it out unjudged.
+    """
+    rules = [Rule((Loopback(hook),), Action.ACCEPT), Rule((), Action.CLEAR_MARK)]
+    refused = Action.UNREACHABLE if hook is Hook.OUTPUT else Action.DROP
+    for version in _VERSIONS:
+        resolver = (AddressInSet(side, RESOLVERS[version], version),)
+        rules += [Rule(resolver, Jump(QUEUE_CHAIN)), Rule(resolver, refused, Reason.DNS_UNJUDGED)]
+    return Chain(name, tuple(rules))
 
 
 def _gate_chain(name: str, hook: Hook, side: Side, target: str) -> Chain:
-    """Everything but port 53 passes on to the filter chains after one comparison."""
+    """Everything whole but port 53 passes on to the filter chains after a few comparisons.
+
+    Fragments come in by loopback, too, when a large IPv6 datagram does; `filter_input` knows which.
+    """
     rules = (
+        *(_fragment_rules() if hook is Hook.OUTPUT else ()),
         Rule((PortIs(Transport.UDP, side, 53),), Jump(target)),
         Rule((), Action.ACCEPT),
     )
@@ -142,8 +156,7 @@ def _gate_chain(name: str, hook: Hook, side: Side, target: str) -> Chain:
 
 def _output_rules(policy: Policy) -> tuple[Rule, ...]:
     to = Side.DESTINATION
-    rules = list(_fragment_rules())
-    rules += [Rule((EndInSet(to, LEARNED[v], v),), Action.ACCEPT, Reason.LEARNED_ADDRESS) for v in _VERSIONS]
+    rules = [Rule((EndInSet(to, LEARNED[v], v),), Action.ACCEPT, Reason.LEARNED_ADDRESS) for v in _VERSIONS]
     rules.append(Rule((Loopback(Hook.OUTPUT),), Action.ACCEPT, Reason.LOOPBACK))
     for version in _VERSIONS:
         seen = EndInSet(to, SEEN[version], version)
@@ -228,14 +241,22 @@ def _dhcp_rules(hook: Hook) -> Iterable[Rule]:
 
 
 def _neighbour_rules(hook: Hook) -> Iterable[Rule]:
-    """Neighbour discovery, small and from the same link only; routers may announce themselves to us."""
+    """Neighbour discovery, small and on the same link only; routers may announce themselves to us."""
+    neighbour = IcmpIs(6, (135, 136))
     small = (HopLimitIs(255), LengthAtMost(_ND_LENGTH))
-    yield Rule((IcmpIs(6, (135, 136)), *small), Action.ACCEPT, Reason.NEIGHBOUR_DISCOVERY)
     if hook is Hook.OUTPUT:
-        yield Rule((IcmpIs(6, (133,)), *small), Action.ACCEPT, Reason.NEIGHBOUR_DISCOVERY)
+        on_link = AddressIn(Side.DESTINATION, LINK_MULTICAST)
+        # A router passes on whatever has an address behind it, so what would go there stays here.
+        elsewhere = (AddressIn(Side.DESTINATION, MULTICAST), NextHopIn(LINK_LOCAL))
+        for to in (AddressIn(Side.DESTINATION, LINK_LOCAL), on_link):
+            yield Rule((neighbour, to, *small), Action.ACCEPT, Reason.NEIGHBOUR_DISCOVERY)
+        yield Rule((IcmpIs(6, (133,)), on_link, *small), Action.ACCEPT, Reason.NEIGHBOUR_DISCOVERY)
+        for away in elsewhere:
+            yield Rule((neighbour, away), Action.UNREACHABLE, Reason.NOT_LISTED)
     else:
         router = (AddressIn(Side.SOURCE, LINK_LOCAL), HopLimitIs(255), LengthAtMost(_RA_LENGTH))
         yield Rule((IcmpIs(6, (134,)), *router), Action.ACCEPT, Reason.NEIGHBOUR_DISCOVERY)
+    yield Rule((neighbour, *small), Action.ACCEPT, Reason.NEIGHBOUR_DISCOVERY)
 
 
 def _contents(policy: Policy) -> dict[str, tuple[Element, ...]]:

@@ -27,6 +27,7 @@ from isolator.model.ruleset import (
     Loopback,
     Match,
     NetworkKey,
+    NextHopIn,
     NotConnecting,
     PortIs,
     Rule,
@@ -144,6 +145,9 @@ def _holds(contents: SetContents, match: Match, packet: Packet) -> bool:
         case AddressIn(side, network):
             address = _address(packet, side)
             return address.version == network.version and address in network
+        case NextHopIn(network):
+            hop = packet.gateway or packet.destination
+            return hop.version == network.version and hop in network
         case PortIs(transport, side, port):
             return packet.protocol == transport.value and _port(packet, side) == port
         case TransportIs(transport):

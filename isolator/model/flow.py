@@ -58,7 +58,8 @@ class Packet:
     `loopback` says that the interface is the loopback one. `approved` is the gate's mark.
     `icmp_type`/`icmp_code` are numbers of ICMP or ICMPv6 according to the address version;
     `embedded` is the destination inside an ICMP error. `length` is the IP total length in bytes.
-    `fragment` says that it is one piece of a larger packet; a later piece has no ports.
+    `fragment` says that it is one piece of a larger packet; a later piece has no ports. `gateway` is the
+    router it goes through, None when it goes straight to its destination.
     """
 
     hook: Hook
@@ -77,3 +78,4 @@ class Packet:
     length: int = 60
     uid: int | None = None
     fragment: bool = False
+    gateway: Address | None = None

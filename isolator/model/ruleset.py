@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from ipaddress import IPv6Network
 
 from isolator.model.flow import Address, Destination, Hook, Network, Transport
 from isolator.model.verdict import Reason, Verdict
@@ -111,6 +112,13 @@ class AddressIn:
 
 
 @dataclass(frozen=True, slots=True)
+class NextHopIn:
+    """Next hop of an outgoing IPv6 packet: the gateway, or the destination itself when it is on the link."""
+
+    network: IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
 class PortIs:
     """Transport and port of one end."""
 
@@ -197,6 +205,7 @@ Match = (
     | EndInSet
     | AddressInSet
     | AddressIn
+    | NextHopIn
     | PortIs
     | TransportIs
     | VersionIs

@@ -19,6 +19,7 @@ from isolator.model.ruleset import (
     LengthAtMost,
     Loopback,
     Match,
+    NextHopIn,
     NotConnecting,
     PortIs,
     TransportIs,
@@ -68,6 +69,8 @@ def match_text(match: Match) -> str:
             return f"{_family(version)} {side.value}addr @{name}"
         case AddressIn(side, network):
             return f"{_family(network.version)} {side.value}addr {_network(match)}"
+        case NextHopIn(network):
+            return f"rt ip6 nexthop {network}"
         case PortIs(transport, side, port):
             return f"{transport.value} {side.value}port {port}"
         case TransportIs(transport):
@@ -147,6 +150,9 @@ def _match_json(match: Match) -> Any:
             if network.prefixlen == network.max_prefixlen:
                 whole = text
             return _compare(_payload(_family(network.version), f"{side.value}addr"), whole)
+        case NextHopIn(network):
+            prefix = {"addr": str(network.network_address), "len": network.prefixlen}
+            return _compare({"rt": {"key": "nexthop", "family": "ip6"}}, {"prefix": prefix})
         case PortIs(transport, side, port):
             return _compare(_payload(transport.value, f"{side.value}port"), port)
         case TransportIs(transport):

@@ -72,6 +72,8 @@ neigh add 10.77.0.2 lladdr {_MACS["out1"]} dev lan0 nud permanent
 neigh add fd77::2 lladdr {_MACS["out1"]} dev lan0 nud permanent
 route add default via 192.0.2.1 dev up0 onlink
 route add 10.77.0.2/32 dev lan0
+neigh add 2001:db8:1::77 lladdr {_MACS["out0"]} dev up0 nud permanent
+route add 2001:db8:1::77/128 dev up0
 route add ::/0 via fe80::1 dev up0
 route add fd77::2/128 dev lan0
 """

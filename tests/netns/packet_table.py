@@ -237,6 +237,14 @@ def _neighbours() -> Iterator[tuple[str, Packet, Verdict, Reason, int]]:
         yield f"{name} in", come, *ok, 0
         yield f"{name} in, from afar", replace(come, hop_limit=254), *shut, 0
         yield f"{name} in, with a load", come, *shut, 9
+    reach: dict[str, Any] = {"hop_limit": 255, "icmp_code": 0}
+    for number, name in ((133, "router solicitation"), (135, "solicitation"), (136, "advertisement")):
+        away = _out(V6, V6.unlisted, "icmpv6", None, **reach, icmp_type=number, gateway=near)
+        yield f"{name} out, beyond the gateway", away, *refused, 0
+        world = _out(V6, ip_address("ff0e::1"), "icmpv6", None, **reach, icmp_type=number)
+        yield f"{name} out, to wider multicast", world, *refused, 0
+    straight = _out(V6, ip_address("2001:db8:1::77"), "icmpv6", None, **reach, icmp_type=135)
+    yield "solicitation out, straight to a neighbour", straight, *ok, 0
     ask: dict[str, Any] = {"icmp_type": 133, "icmp_code": 0}
     yield "router solicitation out", _out(V6, router, "icmpv6", None, **link, **ask), *ok, 0
     yield "router solicitation in", _in(V6, near, "icmpv6", None, **here, **ask), *shut, 0
