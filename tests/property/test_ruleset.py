@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isolator.core import plan
-from isolator.core.compiler import SETS, compile_policy
+from isolator.core.compiler import QUEUE_CHAIN, SETS, compile_policy
 from isolator.core.policy_document import decode_policy, encode_policy
 from isolator.core.trace import trace
 from isolator.model.flow import Address, Destination, Hook, Packet, Transport
@@ -90,6 +90,8 @@ def packets(draw: st.DrawFn) -> Packet:
         embedded=draw(st.one_of(st.none(), ADDRESSES)),
         hop_limit=draw(st.sampled_from([64, 255])),
         length=draw(st.sampled_from([60, 80, 1500])),
+        fragment=draw(st.booleans()),
+        gateway=draw(st.one_of(st.none(), st.just(ip_address("fe80::1")))),
     )
 
 
@@ -118,7 +120,7 @@ def _opened(policy: Policy, door: Destination) -> bool:
 def test_nothing_leaves_that_the_policy_does_not_open(policy: Policy, packet: Packet) -> None:
     """Full isolation, written anew in a few lines, agrees with the rules on TCP and UDP."""
     policy = replace(policy, exclusions=())
-    packet = replace(packet, loopback=False, hook=Hook.OUTPUT)
+    packet = replace(packet, loopback=False, hook=Hook.OUTPUT, fragment=False)
     if packet.destination_port is None:
         return
     door = Destination(packet.destination, Transport(packet.protocol), packet.destination_port)
@@ -140,6 +142,41 @@ def test_no_mark_that_a_packet_brings_opens_anything(policy: Policy, packet: Pac
     rules = compile_policy(policy, 1)
     plain, marked = replace(packet, approved=False), replace(packet, approved=True)
     assert trace(rules, marked).verdict is trace(rules, plain).verdict
+
+
+@given(POLICIES, packets())
+def test_dns_that_nobody_judged_never_passes(policy: Policy, packet: Packet) -> None:
+    """Whatever entries and exclusions say, and with the rule that feeds the queue in place or gone."""
+    rules = compile_policy(policy, 1)
+    unfed = tuple(replace(each, rules=()) if each.name == QUEUE_CHAIN else each for each in rules.chains)
+    if packet.protocol != "udp" or packet.loopback:
+        return
+    far, port = (
+        (packet.destination, packet.destination_port)
+        if packet.hook is Hook.OUTPUT
+        else (packet.source, packet.source_port)
+    )
+    if port != 53 or far not in policy.resolvers:
+        return
+    assert trace(replace(rules, chains=unfed), packet).verdict in (Verdict.DROP, Verdict.REJECT)
+    assert trace(rules, packet, gate=Verdict.DROP).verdict in (Verdict.DROP, Verdict.REJECT)
+
+
+@given(POLICIES, packets())
+def test_no_fragment_leaves_and_none_comes_in_from_outside(policy: Policy, packet: Packet) -> None:
+    if packet.loopback and packet.hook is Hook.INPUT:
+        return
+    walk = trace(compile_policy(policy, 1), replace(packet, fragment=True), gate=Verdict.DROP)
+    assert walk.verdict in (Verdict.DROP, Verdict.REJECT)
+
+
+@given(POLICIES, packets())
+def test_neighbour_discovery_goes_through_no_gateway(policy: Policy, packet: Packet) -> None:
+    away = replace(
+        packet, hook=Hook.OUTPUT, protocol="icmpv6", loopback=False, gateway=ip_address("fe80::1"),
+        source_port=None, destination_port=None, tcp_flags=frozenset(),
+    )  # fmt: skip
+    assert trace(compile_policy(policy, 1), away).verdict is not Verdict.ACCEPT
 
 
 @given(POLICIES, packets())

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from isolator.core.compiler import compile_policy
 from isolator.model.failure import FailureCode, IsolatorError
 from isolator.model.order import HostState, IsolationOrder
 from isolator.service.journal import Expiry, Isolation, Record, decode, encode
 from isolator.service.policy_builder import ListInForce
-from tests.golden.transactions import BY_ADDRESS
+from tests.golden.transactions import BY_ADDRESS, SELECTIVE
 
 ISOLATION = Isolation(
     IsolationOrder(comment="INC-1", duration_s=60.0),
@@ -40,6 +46,35 @@ def test_a_record_survives(record: Record) -> None:
     assert decode(_through_json(record)) == record
 
 
+def _places(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to each value inside a document."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, member in inside:
+        yield (*way, key)
+        yield from _places(member, (*way, key))
+
+
+WHOLE = _through_json(Record(HostState.ISOLATED, 8, replace(ISOLATION, policy=SELECTIVE)))
+PLACES = list(_places(WHOLE))
+JUNK = st.sampled_from(
+    [None, True, -1, 1e400, float("nan"), 10**400, "", "x", "nan", [], ["x"], {}, {"a": 1}]
+)
+
+
+@given(st.sampled_from(PLACES), JUNK)
+def test_one_wrong_value_anywhere_is_read_or_refused_never_worse(way: tuple[Any, ...], junk: object) -> None:
+    document = copy.deepcopy(WHOLE)
+    holder = document
+    for key in way[:-1]:
+        holder = holder[key]
+    holder[way[-1]] = junk
+    with suppress(IsolatorError):
+        record = decode(document)
+        assert record is not None
+        if record.isolation is not None:
+            compile_policy(record.isolation.policy, 1)
+
+
 def test_no_document_is_no_record() -> None:
     assert decode(None) is None
 
@@ -50,6 +85,7 @@ def test_no_document_is_no_record() -> None:
         {"schema": 2},
         {"state": "half"},
         {"generation": "many"},
+        {"generation": float("inf")},
         {"isolation": None},
         {"isolation": {}},
         {"isolation": []},

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from allowlists.files import load
+from allowlists.model import Match
 from isolator.model.config import AgentConfig, ControllerSettings
 from isolator.model.failure import FailureCode, IsolatorError
 from isolator.model.flow import Destination, Transport
@@ -120,6 +121,30 @@ def test_a_list_that_leaves_nothing_open_is_refused(tmp_path: Path) -> None:
 
 def test_names_without_a_resolver_are_refused() -> None:
     assert refusal(facts=HostFacts((), (), ())).code is FailureCode.NO_RESOLVER
+
+
+@pytest.mark.parametrize(
+    ("pattern", "match"),
+    [
+        ("wiki.test", Match.EXACT),
+        ("*.wiki.test", Match.SUBDOMAINS),
+        ("build*.wiki.test", Match.GLOB),
+        ("*.eu*.wiki.test", Match.GLOB),
+    ],
+)
+def test_an_exclusion_by_name_matches_as_its_pattern_says(pattern: str, match: Match) -> None:
+    exclusion = Exclusion("wiki", Direction.OUT, Transport.TCP, 443, pattern=pattern)
+    (entry,) = (
+        each for each in build(SELECTIVE, exclusions=(exclusion,)).policy.entries if each.pattern == pattern
+    )
+    assert entry.match is match
+
+
+@pytest.mark.parametrize("url", ["https://-control-.example", "https://control..example"])
+def test_a_controller_without_a_host_name_is_refused(url: str) -> None:
+    error = refusal(controller=ControllerSettings(url))
+    assert error.code is FailureCode.BAD_CONFIG
+    assert "control channel" in error.sentence
 
 
 @pytest.mark.parametrize(
