@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from allowlists.model import Entry, Match, Protocol
-from isolator.model.flow import Transport
+from isolator.model.flow import Address, Network, Transport
 from isolator.model.order import IsolationOrder, IsolationScope, OnSilence
 from isolator.model.policy import (
     AllowedNetwork,
@@ -53,17 +53,17 @@ def decode_policy(document: Mapping[str, Any]) -> Policy:
         scope=IsolationScope(document["scope"]),
         entries=tuple(_decode_entry(each) for each in document["entries"]),
         networks=tuple(
-            AllowedNetwork(ip_network(network), Transport(transport), int(port), entry)
+            AllowedNetwork(_network(network), Transport(transport), int(port), entry)
             for network, transport, port, entry in document["networks"]
         ),
-        resolvers=tuple(ip_address(each) for each in document["resolvers"]),
+        resolvers=tuple(_address(each) for each in document["resolvers"]),
         control=tuple(_decode_control(each) for each in document["control"]),
         exclusions=tuple(_decode_exclusion(each) for each in document["exclusions"]),
-        dhcp_servers=tuple(DhcpServer(ip_address(each)) for each in document["dhcp_servers"]),
+        dhcp_servers=tuple(DhcpServer(_address(each)) for each in document["dhcp_servers"]),
         limits=LearnLimits(
             ttl_floor_s=float(limits["ttl_floor_s"]),
             ttl_ceiling_s=float(limits["ttl_ceiling_s"]),
-            private_answers=tuple(ip_network(each) for each in limits["private_answers"]),
+            private_answers=tuple(_network(each) for each in limits["private_answers"]),
         ),
     )
 
@@ -112,7 +112,7 @@ def _decode_control(document: Mapping[str, Any]) -> ControlEndpoint:
     return ControlEndpoint(
         port=int(document["port"]),
         host=document["host"],
-        address=None if address is None else ip_address(address),
+        address=None if address is None else _address(address),
     )
 
 
@@ -135,10 +135,25 @@ def _decode_exclusion(document: Mapping[str, Any]) -> Exclusion:
         direction=Direction(document["direction"]),
         transport=Transport(document["transport"]),
         port=_whole_number(document["port"]),
-        remote=None if remote is None else ip_network(remote),
+        remote=None if remote is None else _network(remote),
         pattern=document["pattern"],
         uid=_whole_number(document["uid"]),
     )
+
+
+def _address(value: object) -> Address:
+    return ip_address(_text(value))
+
+
+def _network(value: object) -> Network:
+    return ip_network(_text(value))
+
+
+def _text(value: object) -> str:
+    """Numbers are addresses to Python's `ip_address`: a damaged 5 would become 0.0.0.5."""
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a text")
+    return value
 
 
 def _whole_number(value: object) -> int | None:

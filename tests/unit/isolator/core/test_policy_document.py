@@ -84,3 +84,16 @@ def test_an_exclusion_s_user_must_be_a_whole_number(uid: object) -> None:
     damaged = [{**whole["exclusions"][0], "uid": uid}, *whole["exclusions"][1:]]
     with pytest.raises(TypeError):
         decode_policy({**whole, "exclusions": damaged})
+
+
+@pytest.mark.parametrize("number", [5, True, 3_221_225_985])
+def test_a_number_is_no_address(number: int) -> None:
+    whole = encode_policy(BY_ADDRESS)
+    (_, *rest), *others = whole["networks"]
+    for damage in (
+        {"resolvers": [number]},
+        {"dhcp_servers": [number]},
+        {"networks": [[number, *rest], *others]},
+    ):
+        with pytest.raises(TypeError):
+            decode_policy({**whole, **damage})
