@@ -41,7 +41,7 @@ netns: $(STAMP) ## the tests in network namespaces
 	$(PY) -m pytest -q tests/contract tests/netns tests/e2e
 
 golden: $(STAMP) ## write the golden files anew; review them like code
-	GOLDEN=write $(PY) -m pytest -q tests/golden
+	GOLDEN=write ISOLATOR_UPDATE_GOLDEN=1 $(PY) -m pytest -q tests/golden
 
 bench: $(STAMP) ## benchmarks as ratios within one run; writes bench/results.json
 	@$(PY) -m bench
