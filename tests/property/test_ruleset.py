@@ -144,22 +144,17 @@ def test_no_mark_that_a_packet_brings_opens_anything(policy: Policy, packet: Pac
     assert trace(rules, marked).verdict is trace(rules, plain).verdict
 
 
-@given(POLICIES, packets())
-def test_dns_that_nobody_judged_never_passes(policy: Policy, packet: Packet) -> None:
+@given(POLICIES, ADDRESSES, packets())
+def test_dns_that_nobody_judged_never_passes(policy: Policy, resolver: Address, packet: Packet) -> None:
     """Whatever entries and exclusions say, and with the rule that feeds the queue in place or gone."""
-    rules = compile_policy(policy, 1)
+    rules = compile_policy(replace(policy, resolvers=(resolver,)), 1)
     unfed = tuple(replace(each, rules=()) if each.name == QUEUE_CHAIN else each for each in rules.chains)
-    if packet.protocol != "udp" or packet.loopback:
-        return
-    far, port = (
-        (packet.destination, packet.destination_port)
-        if packet.hook is Hook.OUTPUT
-        else (packet.source, packet.source_port)
-    )
-    if port != 53 or far not in policy.resolvers:
-        return
-    assert trace(replace(rules, chains=unfed), packet).verdict in (Verdict.DROP, Verdict.REJECT)
-    assert trace(rules, packet, gate=Verdict.DROP).verdict in (Verdict.DROP, Verdict.REJECT)
+    dns = replace(packet, protocol="udp", loopback=False, tcp_flags=frozenset())
+    query = replace(dns, hook=Hook.OUTPUT, destination=resolver, destination_port=53, source_port=40_000)
+    answer = replace(dns, hook=Hook.INPUT, source=resolver, source_port=53, destination_port=40_000)
+    for each in (query, answer):
+        assert trace(replace(rules, chains=unfed), each).verdict in (Verdict.DROP, Verdict.REJECT)
+        assert trace(rules, each, gate=Verdict.DROP).verdict is Verdict.DROP
 
 
 @given(POLICIES, packets())

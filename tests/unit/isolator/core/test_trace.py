@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, ip_address, ip_network
 
 import pytest
 
-from isolator.core.compiler import EMBEDDED, LEARNED, SEEN, compile_policy
+from isolator.core.compiler import EMBEDDED, LEARNED, QUEUE_CHAIN, SEEN, compile_policy
 from isolator.core.trace import Walk, trace
 from isolator.model.flow import Destination, Hook, Packet, Transport
 from isolator.model.order import IsolationScope
@@ -19,7 +19,7 @@ from isolator.model.policy import (
     Exclusion,
     Policy,
 )
-from isolator.model.ruleset import Chain, Ruleset
+from isolator.model.ruleset import Action, Approved, Chain, ElementKey, Rule, Ruleset
 from isolator.model.verdict import Reason, Verdict
 
 ME, ME6 = ip_address("192.0.2.10"), ip_address("2001:db8::10")
@@ -45,7 +45,7 @@ POLICY = Policy(
     dhcp_servers=(DhcpServer(DHCP),),
 )
 RULES = compile_policy(POLICY, 5)
-LEARNED_SETS = {
+LEARNED_SETS: dict[str, set[ElementKey]] = {
     LEARNED[4]: {Destination(OPEN, Transport.TCP, 443)},
     LEARNED[6]: {Destination(OPEN6, Transport.TCP, 443)},
     SEEN[4]: {Destination(OPEN, Transport.TCP, 443), Destination(STALE, Transport.TCP, 443)},
@@ -219,6 +219,53 @@ def test_the_gate_s_approval_lets_dns_pass_and_nothing_else() -> None:
 
 def test_the_gate_s_refusal_drops() -> None:
     assert trace(RULES, out(RESOLVER, 53, "udp"), gate=Verdict.DROP).verdict is Verdict.DROP
+
+
+DNS_DOOR = Destination(RESOLVER, Transport.UDP, 53)
+ABOUT_DNS: dict[str, tuple[Policy, dict[str, set[ElementKey]]]] = {
+    "nothing": (POLICY, {}),
+    "an entry by network": (
+        replace(POLICY, networks=(AllowedNetwork(ip_network("192.0.2.0/24"), Transport.UDP, 53, "l#1"),)),
+        {},
+    ),
+    "an exclusion": (
+        replace(
+            POLICY,
+            exclusions=(
+                Exclusion("out", Direction.OUT, Transport.UDP, None, ip_network("192.0.2.0/24")),
+                Exclusion("in", Direction.IN, Transport.UDP, None, ip_network("192.0.2.0/24")),
+            ),
+        ),
+        {},
+    ),
+    "a learned address": (POLICY, {LEARNED[4]: {DNS_DOOR}, SEEN[4]: {DNS_DOOR}}),
+}
+
+
+@pytest.mark.parametrize("approved", [False, True], ids=["unmarked", "forged mark"])
+@pytest.mark.parametrize("opening", ABOUT_DNS)
+def test_without_the_feeding_rule_no_dns_passes_whatever_opens_the_resolver(
+    opening: str, approved: bool
+) -> None:
+    policy, learned = ABOUT_DNS[opening]
+    rules = compile_policy(policy, 5)
+    unfed = replace(
+        rules, chains=tuple(replace(c, rules=()) if c.name == QUEUE_CHAIN else c for c in rules.chains)
+    )
+    for packet, verdict in (
+        (out(RESOLVER, 53, "udp", approved=approved), REJECT),
+        (into(RESOLVER, 53, "udp", approved=approved), DROP),
+    ):
+        walk = trace(unfed, packet, learned)
+        assert (walk.verdict, walk.reason) == (verdict, Reason.DNS_UNJUDGED)
+
+
+def test_a_cleared_mark_is_gone_for_the_rules_that_follow() -> None:
+    marked = (Rule((Approved(),), Action.ACCEPT, Reason.DNS_APPROVED), Rule((), Action.DROP))
+    clearing = (Rule((), Action.CLEAR_MARK), *marked)
+    for rules, verdict in ((marked, ACCEPT), (clearing, DROP)):
+        ruleset = Ruleset((), (Chain("filter_output", rules, Hook.OUTPUT, 0),))
+        assert trace(ruleset, out(SHUT, approved=True)).verdict is verdict
 
 
 def test_without_rules_everything_passes() -> None:
