@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from isolator.core.compiler import compile_policy
@@ -523,7 +524,7 @@ class Controller:
         self.state, self.isolation, self.ruleset = HostState.CONNECTED, None, None
         self.generation = generation
         self._save(HostState.CONNECTED)
-        self._tell(EventKind.ISOLATION_FAILED, reason=error.sentence)
+        self._tell(EventKind.ISOLATION_FAILED, failure=error.sentence)
 
     def _restore(
         self, old: Isolation, was: Ruleset | None, own: Sequence[Address], error: IsolatorError
@@ -545,7 +546,7 @@ class Controller:
         self._save(HostState.ISOLATED)
         if self.ruleset is not None:
             self.enforcement.repair(self.ruleset, self._learned())
-        self._tell(EventKind.RELEASE_FAILED, reason=error.sentence)
+        self._tell_isolated(EventKind.RELEASE_FAILED, self.isolation, failure=error.sentence)
 
     def _learned(self) -> Sequence[LearnedAddress]:
         return self.gate.learned(self.outside.clock.boottime())
@@ -556,12 +557,39 @@ class Controller:
             return  # rules without a journal (see _recover_without_order): there is nothing true to write
         self.outside.store.save(journal.encode(Record(state, self.generation, isolation)))
 
-    def _tell_isolated(self, kind: EventKind, isolation: Isolation) -> None:
+    def _tell_isolated(self, kind: EventKind, isolation: Isolation | None, *, failure: str = "") -> None:
+        """Tell about an isolation that is in force: its reason, scope and end."""
+        if isolation is None:
+            self._tell(kind, failure=failure)
+            return
         order = isolation.order
-        self._tell(kind, reason=order.comment, scope=order.scope.value)
+        self._tell(
+            kind,
+            reason=order.comment,
+            scope=order.scope.value,
+            expires_at=self.expires_at(isolation),
+            failure=failure,
+        )
 
-    def _tell(self, kind: EventKind, *, reason: str = "", scope: str = "") -> None:
-        event = HostEvent(kind, self.outside.clock.utc_now(), reason=reason, scope=scope)
+    def expires_at(self, isolation: Isolation) -> str | None:
+        """When it ends by itself as RFC 3339 in UTC, from what is left on the boot clock; None for never."""
+        if isolation.expiry is None:
+            return None
+        at = datetime.fromisoformat(self.outside.clock.utc_now())
+        end = at + timedelta(seconds=max(0.0, self._left(isolation.expiry)))
+        return end.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def _tell(
+        self,
+        kind: EventKind,
+        *,
+        reason: str = "",
+        scope: str = "",
+        expires_at: str | None = None,
+        failure: str = "",
+    ) -> None:
+        now = self.outside.clock.utc_now()
+        event = HostEvent(kind, now, reason=reason, scope=scope, expires_at=expires_at, failure=failure)
         self.outside.notifier.tell(event)
 
     def _outcome(self, *, changed: bool, ended: EndedFlows | None = None) -> Outcome:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from isolator.core.compiler import compile_policy
@@ -50,7 +49,7 @@ def status(controller: Controller) -> dict[str, Any]:
             for each in (isolation.lists if isolation else ())
         ],
         "since": isolation.since if isolation else None,
-        "expires_at": _expires_at(controller),
+        "expires_at": controller.expires_at(isolation) if isolation else None,
         "generation": controller.generation,
         "enforcement": {
             "backend": controller.outside.backend.name,
@@ -67,15 +66,6 @@ def status(controller: Controller) -> dict[str, Any]:
         "counters": _counters(controller, observed),
         "queue": dict(controller.outside.queue.statistics()),
     }
-
-
-def _expires_at(controller: Controller) -> str | None:
-    isolation, clock = controller.isolation, controller.outside.clock
-    if isolation is None or isolation.expiry is None:
-        return None
-    left = isolation.expiry.left(clock.boottime(), clock.boot_id())
-    at = datetime.fromisoformat(clock.utc_now()) + timedelta(seconds=max(0.0, left))
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _learned(controller: Controller) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 
 import pytest
@@ -427,8 +428,6 @@ class TestTime:
         assert host.told == [EventKind.ISOLATED, EventKind.EXPIRED]
 
     def test_a_jump_of_the_wall_clock_releases_nobody(self, host: Host) -> None:
-        from datetime import UTC, datetime
-
         agent = host.agent()
         agent.isolate(IsolationOrder(duration_s=3600))
         host.clock.set_wall(datetime(2030, 1, 1, tzinfo=UTC))
@@ -451,6 +450,14 @@ class TestTime:
         agent.tick()
         assert agent.state is HostState.CONNECTED
 
+    def test_the_person_is_told_when_it_ends(self, host: Host) -> None:
+        host.agent().isolate(IsolationOrder(comment="INC-1", duration_s=3600))
+        [event] = host.notifier.told
+        begun = datetime.fromisoformat(event.at)
+        assert event.expires_at is not None
+        assert datetime.fromisoformat(event.expires_at) - begun == timedelta(hours=1)
+        assert (event.reason, event.scope) == ("INC-1", "full")
+
     def test_an_order_without_an_end_lasts(self, host: Host) -> None:
         agent = host.agent()
         agent.isolate(IsolationOrder())
@@ -467,6 +474,16 @@ def test_a_tick_repairs_what_somebody_changed(host: Host) -> None:
     assert is_isolated(host, agent)
     assert report.status(agent)["enforcement"]["repairs"] == 1
     assert Destination(CRL_ADDRESS, Transport.TCP, 80) in host.learned()
+
+
+def test_a_failed_release_is_told_as_one(host: Host) -> None:
+    agent = host.agent()
+    agent.isolate(IsolationOrder(IsolationScope.SELECTIVE, comment="INC-1"))
+    host.backend.refusals["open_up"] = IsolatorError(FailureCode.KERNEL_REFUSED, "open_up", "no")
+    refused(lambda: agent.release(ReleaseOrder("over")))
+    event = host.notifier.told[-1]
+    assert (event.kind, event.failure, event.scope) == (EventKind.RELEASE_FAILED, "no", "selective")
+    assert is_isolated(host, agent)
 
 
 def test_a_dry_run_shows_what_stays_open_and_changes_nothing(host: Host) -> None:
