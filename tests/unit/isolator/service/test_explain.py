@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
 
 from allowlists.model import Entry, Match
 from isolator.core.compiler import compile_policy
-from isolator.model.flow import Destination, LearnedAddress, Transport
+from isolator.model.flow import Destination, Hook, LearnedAddress, Transport
 from isolator.model.order import IsolationScope
 from isolator.model.policy import AllowedNetwork, ControlEndpoint, Policy
+from isolator.model.ruleset import Chain, Ruleset
 from isolator.model.verdict import Reason, Verdict
 from isolator.service.destination import parse_destination
 from isolator.service.explain import Explanation, Rules, explain
@@ -82,3 +84,9 @@ def test_the_deciding_rule_is_shown_as_nft_has_it() -> None:
 
 def test_a_shut_port_names_the_open_ones() -> None:
     assert "only for tcp/443" in ask("tcp://a.svc.test:22").sentence
+
+
+def test_the_end_of_a_chain_is_shown_as_its_policy() -> None:
+    bare = Ruleset((), (Chain("filter_output", (), Hook.OUTPUT, 0),))
+    found = explain(replace(RULES, ruleset=bare), parse_destination("93.184.216.34"))
+    assert (found.verdict, found.rule) == (Verdict.DROP, "filter_output: policy drop")
