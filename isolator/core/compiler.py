@@ -41,6 +41,7 @@ from isolator.model.ruleset import (
     SetKind,
     Side,
     TransportIs,
+    Whole,
 )
 from isolator.model.verdict import Reason
 from isolator.model.well_known import DHCP6_SERVERS, LINK_LOCAL, LINK_MULTICAST, MULTICAST
@@ -133,7 +134,7 @@ def _dns_chain(name: str, hook: Hook, side: Side) -> Chain:
     queued, because somebody took the feeding rule away; it ends here, so that no entry or exclusion
     for port 53 can let it out unjudged.
     """
-    rules = [Rule((Loopback(hook),), Action.ACCEPT), Rule((), Action.CLEAR_MARK)]
+    rules = [Rule((Loopback(hook),), Action.ACCEPT), *_fragment_rules(), Rule((), Action.CLEAR_MARK)]
     refused = Action.UNREACHABLE if hook is Hook.OUTPUT else Action.DROP
     for version in _VERSIONS:
         resolver = (AddressInSet(side, RESOLVERS[version], version),)
@@ -142,12 +143,8 @@ def _dns_chain(name: str, hook: Hook, side: Side) -> Chain:
 
 
 def _gate_chain(name: str, hook: Hook, side: Side, target: str) -> Chain:
-    """Everything whole but port 53 passes on to the filter chains after a few comparisons.
-
-    Fragments come in by loopback, too, when a large IPv6 datagram does; `filter_input` knows which.
-    """
+    """Everything but port 53 passes on to the filter chains after one comparison."""
     rules = (
-        *(_fragment_rules() if hook is Hook.OUTPUT else ()),
         Rule((PortIs(Transport.UDP, side, 53),), Jump(target)),
         Rule((), Action.ACCEPT),
     )
@@ -156,8 +153,13 @@ def _gate_chain(name: str, hook: Hook, side: Side, target: str) -> Chain:
 
 def _output_rules(policy: Policy) -> tuple[Rule, ...]:
     to = Side.DESTINATION
-    rules = [Rule((EndInSet(to, LEARNED[v], v),), Action.ACCEPT, Reason.LEARNED_ADDRESS) for v in _VERSIONS]
+    # The hot path first: it checks by itself that the packet is no fragment.
+    rules = [
+        Rule((EndInSet(to, LEARNED[v], v), Whole(v)), Action.ACCEPT, Reason.LEARNED_ADDRESS)
+        for v in _VERSIONS
+    ]
     rules.append(Rule((Loopback(Hook.OUTPUT),), Action.ACCEPT, Reason.LOOPBACK))
+    rules += _fragment_rules()
     for version in _VERSIONS:
         seen = EndInSet(to, SEEN[version], version)
         rules += [
@@ -179,9 +181,12 @@ def _output_rules(policy: Policy) -> tuple[Rule, ...]:
 
 
 def _input_rules(policy: Policy) -> tuple[Rule, ...]:
-    rules = [Rule((Loopback(Hook.INPUT),), Action.ACCEPT, Reason.LOOPBACK), *_fragment_rules()]
+    rules = [Rule((Loopback(Hook.INPUT),), Action.ACCEPT, Reason.LOOPBACK)]
     for version in _VERSIONS:
-        rules += _answers(EndInSet(Side.SOURCE, SEEN[version], version), Reason.ESTABLISHED_FLOW)
+        whole = Whole(version)
+        rules += _answers(EndInSet(Side.SOURCE, SEEN[version], version), Reason.ESTABLISHED_FLOW, whole)
+    rules += _fragment_rules()
+    for version in _VERSIONS:
         rules += _answers(EndInSet(Side.SOURCE, CONTROL[version], version), Reason.CONTROL_CHANNEL)
         rules += _answers(EndInSet(Side.SOURCE, NETWORKS[version], version), Reason.LISTED_NETWORK)
     rules += _dns_rules(Hook.INPUT)
@@ -206,10 +211,10 @@ def _fragment_rules() -> Iterable[Rule]:
     return (Rule((Fragment(version),), Action.DROP, Reason.FRAGMENT) for version in _VERSIONS)
 
 
-def _answers(source: EndInSet, reason: Reason) -> Iterable[Rule]:
+def _answers(source: EndInSet, reason: Reason, *more: Match) -> Iterable[Rule]:
     """What an allowed destination sends back; nothing that would open a TCP connection to us."""
-    yield Rule((source, NotConnecting()), Action.ACCEPT, reason)
-    yield Rule((source, TransportIs(Transport.UDP)), Action.ACCEPT, reason)
+    yield Rule((source, *more, NotConnecting()), Action.ACCEPT, reason)
+    yield Rule((source, *more, TransportIs(Transport.UDP)), Action.ACCEPT, reason)
 
 
 def _dns_rules(hook: Hook) -> Iterable[Rule]:

@@ -36,6 +36,7 @@ from isolator.model.ruleset import (
     TransportIs,
     UidIs,
     VersionIs,
+    Whole,
 )
 from isolator.model.verdict import Reason, Verdict
 
@@ -156,6 +157,8 @@ def _holds(contents: SetContents, match: Match, packet: Packet) -> bool:
             return packet.source.version == version
         case Fragment(version):
             return packet.fragment and packet.source.version == version
+        case Whole(version):
+            return not packet.fragment and packet.source.version == version
         case NotConnecting():
             return packet.protocol == "tcp" and packet.tcp_flags & {"syn", "ack"} != {"syn"}
         case Approved():

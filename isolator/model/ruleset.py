@@ -153,6 +153,13 @@ class Fragment:
 
 
 @dataclass(frozen=True, slots=True)
+class Whole:
+    """Not a piece: the opposite of `Fragment`, for rules on the hot path that must not wait for its rules."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class NotConnecting:
     """A TCP segment other than a bare SYN: it cannot open a connection (RFC 9293, section 3.5)."""
 
@@ -210,6 +217,7 @@ Match = (
     | TransportIs
     | VersionIs
     | Fragment
+    | Whole
     | NotConnecting
     | Approved
     | IcmpIs

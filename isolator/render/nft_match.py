@@ -25,6 +25,7 @@ from isolator.model.ruleset import (
     TransportIs,
     UidIs,
     VersionIs,
+    Whole,
 )
 
 ICMP_TYPES = {
@@ -79,6 +80,8 @@ def match_text(match: Match) -> str:
             return f"meta nfproto ipv{version}"
         case Fragment(version):
             return f"ip frag-off & 0x{_PIECE:04x} != 0" if version == 4 else "exthdr frag exists"
+        case Whole(version):
+            return f"ip frag-off & 0x{_PIECE:04x} == 0" if version == 4 else "exthdr frag missing"
         case NotConnecting():
             return "tcp flags & (syn | ack) != syn"
         case Approved():
@@ -163,6 +166,10 @@ def _match_json(match: Match) -> Any:
             return _compare({"&": [_payload("ip", "frag-off"), _PIECE]}, 0, "!=")
         case Fragment():
             return _compare({"exthdr": {"name": "frag"}}, True)
+        case Whole(4):
+            return _compare({"&": [_payload("ip", "frag-off"), _PIECE]}, 0)
+        case Whole():
+            return _compare({"exthdr": {"name": "frag"}}, False)
         case NotConnecting():
             return _compare({"&": [_payload("tcp", "flags"), ["syn", "ack"]]}, "syn", "!=")
         case Approved():

@@ -28,6 +28,7 @@ from isolator.model.ruleset import (
     TransportIs,
     UidIs,
     VersionIs,
+    Whole,
 )
 from isolator.render.nft_match import match_text, matches_json
 
@@ -84,6 +85,12 @@ TABLE: list[tuple[Match, str, str]] = [
         '{"&":[{"payload":{"protocol":"ip","field":"frag-off"}},16383]} != 0',
     ),
     (Fragment(6), "exthdr frag exists", '{"exthdr":{"name":"frag"}} == true'),
+    (
+        Whole(4),
+        "ip frag-off & 0x3fff == 0",
+        '{"&":[{"payload":{"protocol":"ip","field":"frag-off"}},16383]} == 0',
+    ),
+    (Whole(6), "exthdr frag missing", '{"exthdr":{"name":"frag"}} == false'),
     (
         NotConnecting(),
         "tcp flags & (syn | ack) != syn",

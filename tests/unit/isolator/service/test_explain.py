@@ -78,7 +78,9 @@ def test_a_name_shows_the_addresses_it_has_now() -> None:
 
 
 def test_the_deciding_rule_is_shown_as_nft_has_it() -> None:
-    assert '@learned4 counter name "learned_address" accept' in ask("a.svc.test").rule
+    assert (
+        '@learned4 ip frag-off & 0x3fff == 0 counter name "learned_address" accept' in ask("a.svc.test").rule
+    )
     assert 'counter name "not_listed" reject' in ask("93.184.216.34").rule
 
 
