@@ -90,9 +90,7 @@ class OrderSocket:
                 connection, _ = listener.accept()
             except OSError:
                 return
-            if not self._slots.acquire(blocking=False):
-                connection.close()
-                continue
+            self._slots.acquire()  # beyond that many the next ones wait; a mute client is given up soon
             threading.Thread(target=self._serve_one, args=(connection, answer), daemon=True).start()
 
     def _serve_one(self, connection: socket.socket, answer: Callable[[Request], Response]) -> None:
