@@ -22,6 +22,7 @@ from isolator.model.ruleset import (
     Element,
     ElementKey,
     FlushChain,
+    FlushSet,
     ObservedChain,
     ObservedTable,
     Operation,
@@ -186,6 +187,9 @@ def _interpret(table: HeldTable | None, operation: Operation, now: float) -> Hel
             _need(spec.name in table.sets, f"set {spec.name}")
             for element in elements:
                 table.elements[spec.name].pop(element.key, None)
+        case FlushSet(spec):
+            _need(spec.name in table.sets, f"set {spec.name}")
+            table.elements[spec.name].clear()
         case _:
             _change_chains(table, operation)
     return table

@@ -74,19 +74,28 @@ def test_probing_and_checking_leave_the_ruleset_untouched(backend: NftablesBacke
     assert nft("-a", "-j", "list", "ruleset") == before
 
 
-def test_listing_the_table_does_not_list_its_elements() -> None:
+def test_observing_does_not_list_elements_and_sees_our_table_only() -> None:
     with own_network():
         engine = Library()
         backend = NftablesBackend(engine)
-        backend.apply(plan.prepare(RULESET, {}))
-        empty = engine.listing("list table inet isolator", terse=True)
+        backend.apply(plan.replace(RULESET, {}))
+        empty = engine.listing("list ruleset inet", terse=True)
         elements = [
             (SPEC, Element(Destination(ip_address(0x0B00_0000 + n), Transport.TCP, 443), 600))
             for n in range(1500)
         ]
         backend.learn(elements)
-        assert engine.listing("list table inet isolator", terse=True) == empty
+        assert engine.listing("list ruleset inet", terse=True) == empty
         assert len(backend.elements(SPEC)) == 1500
+        # Namesakes: a chain called like our table, our table's name in another family.
+        nft("add table inet other")
+        nft("add chain inet other isolator")
+        nft("add counter inet other isolator")
+        nft("add table ip isolator")
+        nft("add chain ip isolator dns_queue")
+        assert plan.drift(backend.observe(), expected_table(RULESET)) == ()
+        backend.apply(plan.remove())
+        assert backend.observe() is None
         backend.close()
 
 

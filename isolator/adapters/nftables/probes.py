@@ -32,11 +32,17 @@ class Kernel:
 
 
 def kernel(netlink: NetfilterSocket | None) -> Kernel:
-    """Ask; the caller holds the socket's lock."""
+    """Ask; the caller holds the socket's lock.
+
+    The most demanding table first: where it can be made, so can the plainer ones, and each aborted
+    batch costs the kernel a grace period (some 8 ms).
+    """
+    persist = _judged(netlink, _OWNER | _PERSIST)
+    owner = persist and _judged(netlink, _OWNER)
     return Kernel(
-        table=_judged(netlink, 0),
-        owner=_judged(netlink, _OWNER),
-        persist=_judged(netlink, _OWNER | _PERSIST),
+        table=owner and _judged(netlink, 0),
+        owner=owner,
+        persist=persist,
         destroy=_destroy(),
         conntrack=_conntrack(),
         cgroup2=cgroup2_mount(Path("/proc/self/mountinfo")),

@@ -39,6 +39,7 @@ class ScriptedEngine:
     def __init__(self, refuses: str = "", words: str = "Operation not supported", shown: str = "") -> None:
         self.refuses, self.words, self.shown = refuses, words, shown
         self.ran: list[tuple[str, bool]] = []
+        self.listed: list[tuple[str, bool]] = []
         self.closed = 0
 
     def run(self, text: str, *, check: bool = False) -> None:
@@ -47,6 +48,7 @@ class ScriptedEngine:
             raise NftError(self.words)
 
     def listing(self, text: str, *, terse: bool = False) -> str:
+        self.listed.append((text, terse))
         if self.refuses and self.refuses in text:
             raise NftError(self.words)
         return self.shown
@@ -92,6 +94,12 @@ def test_a_listing_that_is_no_json_is_told() -> None:
         with pytest.raises(IsolatorError) as failure:
             NftablesBackend(ScriptedEngine(shown=shown)).observe()
         assert failure.value.code is FailureCode.NO_NFTABLES
+
+
+def test_observing_asks_for_the_one_listing_that_leaves_elements_in_the_kernel() -> None:
+    engine = ScriptedEngine(shown='{"nftables": [{"metainfo": {}}]}')
+    assert NftablesBackend(engine).observe() is None
+    assert engine.listed == [("list ruleset inet", True)]
 
 
 def test_a_table_that_is_not_there_and_a_listing_that_fails_are_two_things() -> None:
