@@ -14,7 +14,7 @@ from bench.report import show, write
 from tests.lab import ground
 
 BENCHES = {
-    "match": ("bench.name_match", False),
+    "names": ("bench.name_match", False),
     "commit": ("bench.commit", True),
     "orders": ("bench.orders", True),
     "dns": ("bench.dns_gate", True),
@@ -33,7 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted = args.only or list(BENCHES)
     found = ground.probe()
     if any(BENCHES[name][1] for name in wanted) and not found.possible:
-        print(f"bench: {found.code}: network namespaces are not possible here: {found.detail}", file=sys.stderr)
+        print(
+            f"bench: {found.code}: network namespaces are not possible here: {found.detail}", file=sys.stderr
+        )
         return 4
     started = time.monotonic()
     figures: list[Figure] = []
@@ -45,14 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     write(figures, args.output, took_s=took_s, quick=args.quick)
     missed = [each.name for each in figures if each.ok is False]
     bounded = [each for each in figures if each.ok is not None]
-    print(f"{len(bounded) - len(missed)} of {len(bounded)} bounds kept, {took_s:.0f} s, see {args.output.name}")
+    print(
+        f"{len(bounded) - len(missed)} of {len(bounded)} bounds kept, {took_s:.0f} s, see {args.output.name}"
+    )
     return 1 if args.strict and missed else 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
-        description="Measure in network namespaces of its own; every figure is a ratio or difference of one run.",
+        description="Measure in network namespaces of its own; figures are compared within one run.",
         epilog="example:\n  python -m bench --only throughput --quick",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -65,11 +65,15 @@ def main(directory: Path, rounds: int) -> None:
     controller.enforcement.backend = controller.outside.backend
     controller.enforcement.flows = controller.outside.flows
     controller.names = Timed(controller.names, "names", times)  # type: ignore[assignment]
-    controller.gate = Timed(controller.gate, "gate", times)  # type: ignore[assignment]
+    controller.gate = Timed(controller.gate, "gate", times)
     for name in ("load_config", "load_list"):
         setattr(controller, name, getattr(Timed(controller, "controller", times), name))
-    controller._check_control = Timed(controller, "controller", times)._check_control  # type: ignore[method-assign]
-    found: dict[str, defaultdict[str, list[float]]] = {"isolate": defaultdict(list), "release": defaultdict(list)}
+    checks: Any = controller
+    checks._check_control = Timed(controller, "controller", times)._check_control
+    found: dict[str, defaultdict[str, list[float]]] = {
+        "isolate": defaultdict(list),
+        "release": defaultdict(list),
+    }
     for number in range(rounds + 1):
         for order, request in (("isolate", ORDER), ("release", RELEASE)):
             times.clear()
