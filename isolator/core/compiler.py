@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from ipaddress import collapse_addresses
 
 from isolator.core.exclusion_rules import inbound_rules, outbound_rules
+from isolator.core.usable import unscoped
 from isolator.model.flow import Address, Destination, Hook, Network, Transport
 from isolator.model.policy import AllowedNetwork, Policy
 from isolator.model.ruleset import (
@@ -295,4 +296,5 @@ def _add_addresses(
     held: dict[str, dict[Element, None]], names: dict[int, str], addresses: Iterable[Address]
 ) -> None:
     for address in addresses:
-        held[names[address.version]][Element(address)] = None
+        # A link-local address may carry its zone; a set holds addresses only.
+        held[names[address.version]][Element(unscoped(address))] = None

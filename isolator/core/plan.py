@@ -28,6 +28,7 @@ from isolator.model.ruleset import (
     DeleteTable,
     Element,
     FlushChain,
+    FlushSet,
     NetworkKey,
     ObservedTable,
     Operation,
@@ -49,6 +50,50 @@ def arm(ruleset: Ruleset) -> Transaction:
 def replace(ruleset: Ruleset, learned: Mapping[str, tuple[Element, ...]]) -> Transaction:
     """The whole table anew in one commit, whatever is there now: the repair of a damaged table."""
     return Transaction("replace", (*_fresh(), *_body(ruleset, learned), *_hooked(ruleset)))
+
+
+def mend(
+    observed: ObservedTable | None,
+    wanted: ObservedTable,
+    held: Mapping[str, tuple[Element, ...]],
+    ruleset: Ruleset,
+    learned: Mapping[str, tuple[Element, ...]],
+) -> Transaction | None:
+    """From whatever stands to the ruleset, in one commit that never leaves a set out.
+
+    `held` are the elements the kernel has. A table made anew would miss listed networks for an
+    instant: its rules are in force with the commit, its interval sets a moment later. None when
+    there is no table whose sets and hooks are ours; then only `replace` helps.
+    """
+    if observed is None or observed.sets != wanted.sets or not observed.chains.keys() <= wanted.chains.keys():
+        return None
+    for name, found in observed.chains.items():
+        if (found.hook, found.priority) != (wanted.chains[name].hook, wanted.chains[name].priority):
+            return None
+    operations: list[Operation] = [AddCounter(reason) for reason in ruleset.reasons]
+    for spec in ruleset.sets:
+        operations += _set_right(spec, held.get(spec.name, ()), ruleset, learned.get(spec.name, ()))
+    for chain in sorted(ruleset.chains, key=lambda each: each.hook is not None):
+        if observed.chains.get(chain.name) != wanted.chains[chain.name]:
+            operations += [AddChain(chain), FlushChain(chain.name), *_rules(chain, ruleset)]
+    return Transaction("mend", tuple(operations))
+
+
+def _set_right(
+    spec: AddressSet, held: tuple[Element, ...], ruleset: Ruleset, learned: tuple[Element, ...]
+) -> Iterable[Operation]:
+    wanted = (*ruleset.contents.get(spec.name, ()), *learned)
+    if spec.timed:
+        keys = {element.key for element in wanted}
+        stray = tuple(Element(element.key) for element in held if element.key not in keys)
+        if stray:
+            yield DeleteElements(spec, stray)
+    elif contents_drift(spec, held, ruleset):
+        yield FlushSet(spec)
+    else:
+        return
+    if wanted:
+        yield AddElements(spec, wanted)
 
 
 def _fresh() -> tuple[Operation, ...]:

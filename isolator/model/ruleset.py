@@ -376,6 +376,13 @@ class DeleteElements:
     elements: tuple[Element, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class FlushSet:
+    """Remove every element of a set."""
+
+    spec: AddressSet
+
+
 Operation = (
     AddTable
     | DeleteTable
@@ -387,6 +394,7 @@ Operation = (
     | AcceptFirst
     | AddElements
     | DeleteElements
+    | FlushSet
 )
 
 

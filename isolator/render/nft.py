@@ -28,6 +28,7 @@ from isolator.model.ruleset import (
     DeleteTable,
     Element,
     FlushChain,
+    FlushSet,
     Jump,
     NetworkKey,
     ObservedChain,
@@ -114,6 +115,8 @@ def _operation_lines(operation: Operation) -> Sequence[str]:
             return (f"add counter inet {TABLE} {reason.value}",)
         case AddChain(chain, accepting):
             return (f"add chain inet {TABLE} {chain.name}{_hook_text(chain, accepting)}",)
+        case FlushSet(spec):
+            return (f"flush set inet {TABLE} {spec.name}",)
         case FlushChain(name):
             return (f"flush chain inet {TABLE} {name}",)
         case AddRule(chain, rule, number):

@@ -17,7 +17,15 @@ from isolator.core.learned_elements import by_set, doors_of, elements_of
 from isolator.core.trace import trace
 from isolator.model.failure import FailureCode, IsolatorError
 from isolator.model.flow import Destination, LearnedAddress, Packet
-from isolator.model.ruleset import AddressSet, Element, ElementKey, ObservedTable, Ruleset
+from isolator.model.ruleset import (
+    AddElements,
+    AddressSet,
+    Element,
+    ElementKey,
+    ObservedTable,
+    Ruleset,
+    Transaction,
+)
 from isolator.model.verdict import Verdict
 from isolator.ports import Clock, EndedFlows, FilterBackend, FlowTable
 from isolator.render.nft import expected_table
@@ -70,8 +78,23 @@ class Enforcement:
     def replace(self, ruleset: Ruleset, learned: Sequence[LearnedAddress]) -> EndedFlows:
         """Whatever is there: after this commit it is exactly the ruleset."""
         elements = self._elements(learned)
-        self._timed("commit_ms", lambda: self.backend.apply(plan.replace(ruleset, elements)))
+        transaction = self._mending(ruleset, elements) or plan.replace(ruleset, elements)
+        self._timed("commit_ms", lambda: self.backend.apply(transaction))
         return self._settle(ruleset, elements)
+
+    def _mending(
+        self, ruleset: Ruleset, elements: Mapping[str, tuple[Element, ...]], *, strays: bool = True
+    ) -> Transaction | None:
+        """The transaction that mends what stands. `strays`: learned elements that are not among these go."""
+        try:
+            held = {
+                spec.name: self.backend.elements(spec) for spec in ruleset.sets if strays or not spec.timed
+            }
+        except IsolatorError as error:
+            if error.code is FailureCode.NOT_AS_WANTED:
+                return None  # somebody put elements there that are not of our kind
+            raise
+        return plan.mend(self.backend.observe(), expected_table(ruleset), held, ruleset, elements)
 
     def update(
         self,
@@ -133,7 +156,18 @@ class Enforcement:
         """Put back what somebody changed; gives what was wrong, empty when nothing was."""
         found = self.verify(ruleset)
         if found:
-            self.replace(ruleset, learned)
+            # The rules first: listing or adding many learned addresses takes long enough to matter.
+            rules = self._mending(ruleset, {}, strays=False)
+            if rules is not None:
+                self.backend.apply(rules)
+                elements = self._elements(learned)
+                adding = [
+                    AddElements(spec, elements[spec.name]) for spec in ruleset.sets if spec.name in elements
+                ]
+                self.backend.apply(Transaction("refill", tuple(adding)))
+                self._settle(ruleset, elements)
+            else:
+                self.replace(ruleset, learned)
             self.repairs += 1
         return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
@@ -14,7 +15,7 @@ from isolator.model.failure import IsolatorError
 from isolator.model.flow import Destination, LearnedAddress, Transport
 from isolator.model.order import IsolationScope
 from isolator.model.policy import AllowedNetwork, ControlEndpoint, Direction, Exclusion, Policy
-from isolator.model.ruleset import AddressSet, ObservedChain, SetKind
+from isolator.model.ruleset import AddressSet, AddTable, Element, ObservedChain, Ruleset, SetKind
 from isolator.model.verdict import Reason
 from isolator.render.nft import expected_table
 from tests.fakes.filter_backend import FakeFilterBackend
@@ -113,6 +114,51 @@ def test_a_refused_transaction_leaves_what_was(kernel: FakeFilterBackend) -> Non
     with pytest.raises(IsolatorError):
         kernel.apply(plan.Transaction("broken", (*plan.open_up(A).operations, plan.FlushChain("absent"))))
     assert plan.drift(kernel.observe(), expected_table(A)) == ()
+
+
+def _mended(kernel: FakeFilterBackend, ruleset: Ruleset, learned: Mapping[str, tuple[Element, ...]]) -> None:
+    held = {spec.name: kernel.elements(spec) for spec in ruleset.sets}
+    transaction = plan.mend(kernel.observe(), expected_table(ruleset), held, ruleset, learned)
+    assert transaction is not None
+    assert AddTable() not in transaction.operations
+    kernel.apply(transaction)
+    assert plan.drift(kernel.observe(), expected_table(ruleset)) == ()
+    for spec in ruleset.sets:
+        wanted = (*ruleset.contents.get(spec.name, ()), *learned.get(spec.name, ()))
+        assert {each.key for each in kernel.elements(spec)} == {each.key for each in wanted}
+
+
+@pytest.mark.parametrize(("before", "after"), [(A, B), (B, A), (A, A)], ids=["grow", "shrink", "same"])
+def test_mending_leads_from_any_order_to_the_wanted_one(
+    kernel: FakeFilterBackend, before: Ruleset, after: Ruleset
+) -> None:
+    kernel.apply(plan.replace(before, LEARNED))
+    _mended(kernel, after, {})
+    _mended(kernel, after, LEARNED)
+
+
+def test_mending_puts_back_chains_rules_policies_and_elements(kernel: FakeFilterBackend) -> None:
+    kernel.apply(plan.replace(B, LEARNED))
+    assert kernel.table is not None
+    del kernel.table.chains["filter_forward"]
+    kernel.table.chains["filter_output"].rules.clear()
+    kernel.table.chains["filter_input"].policy = "accept"
+    kernel.table.elements["networks4"].clear()
+    kernel.table.elements["control4"][Destination(ip_address("203.0.113.9"), Transport.TCP, 22)] = None
+    _mended(kernel, B, LEARNED)
+
+
+def test_only_a_new_table_helps_when_sets_or_hooks_are_not_ours(kernel: FakeFilterBackend) -> None:
+    wanted = expected_table(A)
+    chains = {**wanted.chains, "backdoor": ObservedChain(None, None, None, ())}
+    moved = {**wanted.chains, "filter_input": replace(wanted.chains["filter_input"], priority=300)}
+    for observed in (
+        None,
+        replace(wanted, sets={**wanted.sets, "extra": "x"}),
+        replace(wanted, chains=chains),
+        replace(wanted, chains=moved),
+    ):
+        assert plan.mend(observed, wanted, {}, A, {}) is None
 
 
 def test_drift_names_each_difference() -> None:
