@@ -122,7 +122,7 @@ class Agent:
             "changed": outcome.changed,
             "ended": {"tracked": outcome.ended.tracked, "sockets": outcome.ended.sockets},
             "took_ms": dict(outcome.took_ms),
-            "status": report.status(self.controller),
+            "status": report.status(self.controller, just_verified=True),
         }
 
 

@@ -44,6 +44,8 @@ class Enforcement:
     clock: Clock
     repairs: int = 0
     verified_at: str | None = None
+    listing: ObservedTable | None = None
+    """The table as it was listed last, for a report right after an order was verified."""
     took_ms: dict[str, float] = field(default_factory=dict)
     """How long the last commit, flow ending and read-back took, for the order's report."""
     inherited: tuple[tuple[AddressSet, ElementKey, float], ...] = ()
@@ -127,7 +129,7 @@ class Enforcement:
             raise IsolatorError(
                 FailureCode.NOT_AS_WANTED, "release", "the kernel still lists our table after its removal"
             )
-        self.verified_at = None
+        self.verified_at = self.listing = None
         self.inherited = ()
 
     def verify(self, ruleset: Ruleset, observed: ObservedTable | None = None) -> tuple[str, ...]:
@@ -135,7 +137,8 @@ class Enforcement:
 
         `observed` is a listing the caller has just made; without it the kernel is asked.
         """
-        found = plan.drift(observed or self.backend.observe(), expected_table(ruleset))
+        self.listing = observed or self.backend.observe()
+        found = plan.drift(self.listing, expected_table(ruleset))
         if not found:
             fixed = (spec for spec in ruleset.sets if not spec.timed)
             found = tuple(sentence for spec in fixed for sentence in self._contents_drift(spec, ruleset))

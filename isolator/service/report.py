@@ -31,12 +31,17 @@ GATE_PASSING = frozenset({Reason.DNS_NAME_ALLOWED, Reason.DNS_ANSWER_LEARNED, Re
 LAYERS = ("inet input", "inet output", "inet forward", "dns gate")
 
 
-def status(controller: Controller) -> dict[str, Any]:
-    """State, enforcement as read back from the kernel just now, learned names and counters."""
+def status(controller: Controller, *, just_verified: bool = False) -> dict[str, Any]:
+    """State, enforcement as read back from the kernel, learned names and counters.
+
+    The kernel is asked now, or was by the order that ended this instant (`just_verified`).
+    """
     isolation = controller.isolation
-    observed = controller.enforcement.observe()
+    observed = controller.enforcement.listing if just_verified else controller.enforcement.observe()
     verified = False
-    if controller.state is HostState.ISOLATED and controller.ruleset is not None:
+    if just_verified and controller.state is HostState.ISOLATED:
+        verified = controller.enforcement.verified_at is not None
+    elif controller.state is HostState.ISOLATED and controller.ruleset is not None:
         verified = observed is not None and not controller.enforcement.verify(controller.ruleset, observed)
     elif controller.state is HostState.CONNECTED:
         verified = observed is None
