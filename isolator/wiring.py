@@ -15,7 +15,7 @@ from isolator.model.failure import EXIT_CODES, FailureCode, IsolatorError
 
 if TYPE_CHECKING:
     from isolator.model.config import AgentConfig
-    from isolator.ports import Capability, Request, Response
+    from isolator.ports import Capability, PacketQueue, Request, Response
     from isolator.service.agent import Agent
 
 QUEUE_NUMBER = 17_053
@@ -65,7 +65,6 @@ def make_agent(where: Places, *, standalone: bool) -> Agent:
     from isolator.adapters.control_probe import TcpControlProbe
     from isolator.adapters.flow_table import LinuxFlowTable
     from isolator.adapters.host_facts import LinuxHostInspector
-    from isolator.adapters.nfqueue import NfqueueQueue
     from isolator.adapters.nftables import NftablesBackend
     from isolator.adapters.notify import PersonNotifier
     from isolator.adapters.resolver import DnsNameResolver
@@ -83,7 +82,7 @@ def make_agent(where: Places, *, standalone: bool) -> Agent:
 
     outside = Outside(
         backend=backend,
-        queue=NfqueueQueue(),
+        queue=_packet_queue(),
         flows=LinuxFlowTable(),
         notifier=PersonNotifier(configure().notify),
         store=StateFile(where.state_dir / "journal.json"),
@@ -95,6 +94,15 @@ def make_agent(where: Places, *, standalone: bool) -> Agent:
     gate = DnsLearner(backend, clock)
     controller = Controller(outside, gate, load_config=configure, load_list=load, queue_number=QUEUE_NUMBER)
     return Agent(controller, OrderSocket(where.socket), standalone=standalone)
+
+
+def _packet_queue() -> PacketQueue:
+    try:
+        from isolator.adapters.nfqueue import NfqueueQueue
+    except ImportError as error:
+        sentence = f"the Python package netfilterqueue cannot be loaded ({error}); install it anew"
+        raise IsolatorError(FailureCode.NO_QUEUE, "start", sentence) from error
+    return NfqueueQueue()
 
 
 def capabilities() -> tuple[Capability, ...]:
