@@ -314,7 +314,7 @@ class Controller:
     def recover(self) -> None:
         """On start: compare journal and kernel and converge to what was last ordered."""
         with self._lock:
-            record = journal.decode(self.outside.store.load())
+            record = self._last_record()
             observed = self.enforcement.observe()
             armed = observed is not None and _is_armed(observed.chains)
             if record is None or record.isolation is None:
@@ -330,10 +330,20 @@ class Controller:
                 return
             self._recover_isolation(record.isolation, armed=armed)
 
+    def _last_record(self) -> Record | None:
+        """The journal; None also for one that cannot be read: without an agent nobody could order anew."""
+        try:
+            return journal.decode(self.outside.store.load())
+        except IsolatorError as error:
+            if error.code is not FailureCode.STATE_UNREADABLE:
+                raise
+            LOG.error("%s", error.sentence)
+            return None
+
     def _recover_without_order(self, record: Record | None, *, armed: bool) -> None:
         if armed and record is None:
-            # The journal is gone while the rules stand: whoever removed it must not be let out by that.
-            LOG.error("the host is isolated but the journal is missing; it stays isolated until released")
+            # No journal while the rules stand: whoever removed or damaged it must not be let out by that.
+            LOG.error("the host is isolated but no journal says why; it stays isolated until released")
             self.state = HostState.ISOLATED
         elif self.enforcement.observe() is not None:
             self.enforcement.release(None)

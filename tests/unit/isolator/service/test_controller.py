@@ -406,11 +406,25 @@ class TestRecovery:
         agent.release(ReleaseOrder())
         assert host.backend.observe() is None
 
-    def test_a_damaged_journal_stops_the_start_and_changes_nothing(self, host: Host) -> None:
+    def test_a_damaged_journal_lets_nobody_out_and_locks_nobody_in(self, host: Host) -> None:
         host.agent().isolate(IsolationOrder())
         host.store.text = '{"schema": 1, "state": "isolated", "generation": 1, "isolation": null}'
-        assert refused(host.agent().recover).code is FailureCode.STATE_UNREADABLE
+        agent = host.agent()
+        agent.recover()
+        assert agent.state is HostState.ISOLATED
+        agent.tick()
         assert host.backend.observe() is not None
+        agent.isolate(IsolationOrder())
+        assert is_isolated(host, agent)
+        agent.release(ReleaseOrder())
+        assert host.backend.observe() is None
+
+    def test_a_damaged_journal_of_a_free_host_does_not_stop_its_isolation(self, host: Host) -> None:
+        host.store.text = "{"
+        agent = host.agent()
+        agent.recover()
+        agent.isolate(IsolationOrder())
+        assert is_isolated(host, agent)
 
 
 class TestTime:
