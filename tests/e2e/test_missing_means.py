@@ -1,0 +1,134 @@
+"""A host that lacks what isolation needs: one sentence that says what, exit code 4, and the host untouched."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from netfilterqueue import NetfilterQueue
+
+from isolator.wiring import QUEUE_NUMBER
+from tests.e2e import orders
+from tests.lab import Lab, world
+from tests.lab.agent import Agent, Outcome
+
+pytestmark = [pytest.mark.netns, pytest.mark.e2e]
+
+ISOLATOR = (sys.executable, "-m", "isolator")
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with Lab() as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def untouched(lab: Lab) -> Iterator[None]:
+    """After each test: no rule in the device, everything reached."""
+    yield
+    assert lab.device.run(["nft", "list", "ruleset"], check=True).stdout == ""
+    assert lab.reach.tcp(world.UNLISTED_ADDRESS.v4).ok
+
+
+def refused(outcome: Outcome, code: int, *words: str) -> None:
+    """One sentence on stderr with these words, and the documented exit code."""
+    assert (outcome.exit_code, outcome.stdout) == (code, ""), outcome
+    assert outcome.stderr.startswith("isolator: "), outcome
+    assert outcome.stderr.count("\n") == 1, outcome
+    assert "Traceback" not in outcome.stderr
+    for word in words:
+        assert word in outcome.stderr
+
+
+def hiding(*files: str) -> tuple[str, ...]:
+    """The command, for which these files are empty and cannot be run."""
+    script = "".join(f"mount --bind /dev/null {file} && " for file in files)
+    return ("unshare", "--mount", "sh", "-c", script + 'exec "$@"', "sh", *ISOLATOR)
+
+
+def is_available(agent: Agent, code: str) -> bool:
+    """What doctor says of one capability."""
+    outcome = agent.isolator("doctor", "--json")
+    found = {each["code"]: each["available"] for each in outcome.json()["capabilities"]}
+    assert outcome.exit_code == (0 if all(found[name] for name in ("permission", "nftables", "queue")) else 4)
+    return bool(found[code])
+
+
+def libraries() -> list[str]:
+    """Where the loader finds libnftables.so.1."""
+    listed = subprocess.run(["ldconfig", "-p"], capture_output=True, text=True, check=True).stdout
+    return [str(Path(path).resolve()) for path in re.findall(r"libnftables\.so\.1 .* => (.+)", listed)]
+
+
+def program() -> str:
+    found = shutil.which("nft", path="/usr/local/sbin:/usr/sbin:/sbin")
+    assert found
+    return str(Path(found).resolve())
+
+
+def test_without_nftables(lab: Lab) -> None:
+    agent = lab.agent(command=hiding(*libraries(), program()))
+    refused(agent.isolator("isolate"), 4, "install the package nftables")
+    assert not is_available(agent, "nftables")
+
+
+def build(lab: Lab, source: str) -> str:
+    """Compile a wrapper that a program gets preloaded."""
+    made = lab.directory / source.replace(".c", ".so")
+    file = Path(__file__).with_name(source)
+    command = ["gcc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", str(made), str(file), "-ldl"]
+    subprocess.run(command, check=True, timeout=60)
+    return str(made)
+
+
+def test_with_the_program_nft_alone_it_works(lab: Lab) -> None:
+    """The fallback: slower, and the same isolation."""
+    agent = lab.agent(environment={"LD_PRELOAD": build(lab, "no_library.c")})
+    assert not is_available(agent, "libnftables")
+    with agent:
+        assert agent.isolator("isolate").exit_code == 0
+        assert not lab.reach.tcp(world.UNLISTED_ADDRESS.v4).ok
+        assert lab.reach.tls(world.WILDCARD).ok
+        assert orders.status(agent)["state"] == "isolated"
+        assert agent.isolator("release").exit_code == 0
+
+
+def test_without_queues_in_the_kernel(lab: Lab) -> None:
+    agent = lab.agent(environment={"LD_PRELOAD": build(lab, "no_queue.c")})
+    refused(agent.isolator("isolate"), 4, "NFQUEUE")
+    assert not is_available(agent, "queue")
+    assert is_available(lab.agent(), "queue"), "control"
+
+
+def test_without_the_queue_library(lab: Lab) -> None:
+    """An installation that is not whole: the compiled binding is missing."""
+    binding = sys.modules[NetfilterQueue.__module__].__file__
+    assert binding
+    agent = lab.agent(command=hiding(binding))
+    refused(agent.isolator("isolate"), 4, "netfilterqueue")
+
+
+def test_with_the_queue_in_other_hands(lab: Lab) -> None:
+    """Somebody listens on our queue number: rolled back, told, nothing left."""
+
+    def listen() -> NetfilterQueue:
+        listener = NetfilterQueue()
+        listener.bind(QUEUE_NUMBER, lambda packet: packet.drop())
+        return listener
+
+    other = lab.device.in_namespace(listen)
+    try:
+        with lab.agent() as agent:
+            refused(agent.isolator("isolate"), 4, str(QUEUE_NUMBER), "another program")
+            assert orders.status(agent)["state"] == "connected"
+    finally:
+        other.unbind()
+    with lab.agent() as agent:
+        assert agent.isolator("isolate").exit_code == 0, "control: it was the other one"
+        orders.release(agent)
