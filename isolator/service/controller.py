@@ -328,7 +328,22 @@ class Controller:
                 self.state = HostState.ISOLATED
                 self.release(ReleaseOrder(record.isolation.order.comment))
                 return
-            self._recover_isolation(record.isolation, armed=armed)
+            isolation = self._recover_isolation(record.isolation, armed=armed)
+            self.state = HostState.ISOLATED
+            if record.state is HostState.ISOLATING:
+                self._finish_isolation(isolation)
+            else:
+                self._save(HostState.ISOLATED)
+
+    def _finish_isolation(self, isolation: Isolation) -> None:
+        """The agent before died in its order: the control channel is untried and nobody was told."""
+        try:
+            self._confirm(isolation, self._learned())
+        except IsolatorError as error:
+            self._roll_back(error, self.generation - 1)
+            return
+        self._save(HostState.ISOLATED)
+        self._tell_isolated(EventKind.ISOLATED, isolation)
 
     def _last_record(self) -> Record | None:
         """The journal; None also for one that cannot be read: without an agent nobody could order anew."""
@@ -348,7 +363,7 @@ class Controller:
         elif self.enforcement.observe() is not None:
             self.enforcement.release(None)
 
-    def _recover_isolation(self, isolation: Isolation, *, armed: bool) -> None:
+    def _recover_isolation(self, isolation: Isolation, *, armed: bool) -> Isolation:
         if isolation.expiry is not None:
             # From now on the rest is counted on this boot's clock.
             left = Expiry(
@@ -371,9 +386,8 @@ class Controller:
             learned = self._fill_gate(isolation, own)
             self.outside.queue.open(self._queue_number, self.gate.handle)
             self.enforcement.replace(self.ruleset, learned)
-        self.state = HostState.ISOLATED
-        self._save(HostState.ISOLATED)
         LOG.info("isolation of %s is in force again", isolation.since)
+        return isolation
 
     def tick(self) -> None:
         """What time brings: the end of an isolation, a repair, fresh names. Called about once a second."""

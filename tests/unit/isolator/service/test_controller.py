@@ -349,6 +349,40 @@ class TestRecovery:
         assert agent.state is HostState.ISOLATED
         assert is_isolated(host, agent)
 
+    def test_a_crash_while_isolating_is_made_up_for(self, host: Host) -> None:
+        """The person is told by the agent that finishes the order, once."""
+        host.backend.refusals["arm"] = RuntimeError("killed")  # type: ignore[assignment]
+        with pytest.raises(RuntimeError):
+            host.agent().isolate(IsolationOrder())
+        host.backend.refusals.clear()
+        host.agent().recover()
+        host.agent().recover()
+        assert host.told == [EventKind.ISOLATED]
+
+    def test_a_crash_before_the_control_channel_was_tried_rolls_back_when_it_is_silent(
+        self, host: Host
+    ) -> None:
+        host.config = AgentConfig(
+            control_channel=(ControlEndpoint(CONTROL_DOOR.port, address=CONTROL_DOOR.address),)
+        )
+        host.backend.refusals["arm"] = RuntimeError("killed")  # type: ignore[assignment]
+        for order, state in (
+            (IsolationOrder(), HostState.CONNECTED),
+            (IsolationOrder(on_silence=OnSilence.STAY), HostState.ISOLATED),
+        ):
+            with pytest.raises(RuntimeError):
+                host.agent().isolate(order)
+            refusals, host.backend.refusals = host.backend.refusals, {}
+            agent = host.agent()
+            agent.recover()
+            host.backend.refusals = refusals
+            assert agent.state is state
+            assert (host.backend.observe() is not None) is (state is HostState.ISOLATED)
+            restarted = host.agent()
+            restarted.recover()
+            assert restarted.state is state
+        assert host.told == [EventKind.ISOLATION_FAILED, EventKind.ISOLATED]
+
     @pytest.mark.parametrize("purpose", ["open_up", "remove"])
     def test_a_crash_while_releasing_ends_released(self, host: Host, purpose: str) -> None:
         agent = host.agent()
