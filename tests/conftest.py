@@ -5,6 +5,11 @@ from __future__ import annotations
 import sys
 
 import pytest
+from hypothesis import settings
+
+# No deadline for an example: these machines are noisy, and the bounds that matter are counted, not timed.
+settings.register_profile("no_deadline", deadline=None)
+settings.load_profile("no_deadline")
 
 if sys.platform == "linux":
     from tests.lab.fixtures import container_lab, lab, module_lab

@@ -37,9 +37,15 @@ from isolator.model.ruleset import (
 )
 
 
-def prepare(ruleset: Ruleset, learned: Mapping[str, tuple[Element, ...]]) -> Transaction:
-    """A table with sets, counters and regular chains, in place of any remnant; nothing is hooked."""
-    return Transaction("prepare", (*_fresh(), *_body(ruleset, learned)))
+def prepare(
+    ruleset: Ruleset, learned: Mapping[str, tuple[Element, ...]], *, remnant: bool = True
+) -> Transaction:
+    """A table with sets, counters and regular chains, in place of any remnant; nothing is hooked.
+
+    Without a `remnant` nothing is deleted first, which spares the kernel a wait of some 10 ms.
+    """
+    start = _fresh() if remnant else (AddTable(),)
+    return Transaction("prepare", (*start, *_body(ruleset, learned)))
 
 
 def arm(ruleset: Ruleset) -> Transaction:

@@ -73,12 +73,19 @@ class Enforcement:
     def isolate(self, ruleset: Ruleset, learned: Sequence[LearnedAddress]) -> EndedFlows:
         """From connected to isolated: two commits, old flows ended, read back."""
         elements = self._elements(learned)
-        self.backend.apply(plan.prepare(ruleset, elements))
+        remnant = self.backend.observe() is not None
+        self.backend.apply(plan.prepare(ruleset, elements, remnant=remnant))
         self._timed("commit_ms", lambda: self.backend.apply(plan.arm(ruleset)))
         return self._settle(ruleset, elements)
 
     def replace(self, ruleset: Ruleset, learned: Sequence[LearnedAddress]) -> EndedFlows:
-        """Whatever is there: after this commit it is exactly the ruleset."""
+        """Whatever is there: after this it is exactly the ruleset, and never less in between.
+
+        Where no rule is in force yet it is done as any isolation: sets first, rules in a commit of their own.
+        """
+        observed = self.backend.observe()
+        if observed is None or all(chain.hook is None for chain in observed.chains.values()):
+            return self.isolate(ruleset, learned)
         elements = self._elements(learned)
         transaction = self._mending(ruleset, elements) or plan.replace(ruleset, elements)
         self._timed("commit_ms", lambda: self.backend.apply(transaction))
