@@ -5,6 +5,7 @@ Judged on the wire: what an answer named is then connected to.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import socket
 import time
@@ -161,8 +162,11 @@ def test_an_answer_counts_once_and_only_while_it_is_awaited(isolated: DnsScene) 
     assert opened(isolated, EVIL)
 
 
-def self_sent(lab: Lab, count: int) -> None:
-    """A local program tells itself answers: over loopback, to its own address, and in the resolver's name."""
+def self_sent(lab: Lab, count: int) -> set[str]:
+    """A local program tells itself answers: over loopback, to its own address, and in the resolver's name.
+
+    Gives the senders' addresses of what arrived at the asking socket.
+    """
     reply = dns.message.make_response(dns.message.make_query("self.svc.vendor.example", "A"))
     reply.answer.append(dns.rrset.from_text("self.svc.vendor.example.", 60, "IN", "A", EVIL))
     wire, own = reply.to_wire(), lab.device.addresses.v4
@@ -185,10 +189,17 @@ def self_sent(lab: Lab, count: int) -> None:
             for source in (SECOND_RESOLVER.v4, "127.0.0.53"):
                 datagram = Datagram(ip_address(source), 53, ip_address(own), port, forged)
                 raw.sendto(render_udp(datagram), (own, 0))
+        heard: set[str] = set()
+        asking.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                heard.add(asking.recvfrom(4096)[1][0])
+        return heard
 
 
 def test_answers_a_program_sends_itself_open_nothing(isolated: DnsScene) -> None:
-    self_sent(isolated.lab, 500)
+    heard = self_sent(isolated.lab, 500)
+    assert heard >= {"127.0.0.1", isolated.lab.device.addresses.v4, SECOND_RESOLVER.v4}, "they arrived"
     assert EVIL not in isolated.learned()
     assert not opened(isolated, EVIL)
     assert isolated.lab.reach.dns(SERVICE).ok, "the gate still works"
