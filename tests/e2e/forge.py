@@ -6,6 +6,7 @@ import itertools
 import os
 import signal
 import time
+from pathlib import Path
 from types import TracebackType
 
 from tests.lab import Lab, LabError
@@ -26,6 +27,11 @@ class Forge:
 
     def start(self) -> None:
         """Start an agent on this directory and wait until it answers."""
+        if not self.starts():
+            raise LabError("lab.agent_not_up", "fork an agent", self.agent.log.read_text()[-2000:])
+
+    def starts(self) -> bool:
+        """Start an agent: did it live to answer?"""
         agent = self.agent
         where = ("--config", agent.config, "--state-dir", agent.state_dir, "--socket", agent.socket)
         message = {
@@ -37,9 +43,16 @@ class Forge:
         self.pid = int(self._service.ask(message)["pid"])
         deadline = time.monotonic() + 20
         while not agent.listens():
+            if not self._lives():
+                return False
             if time.monotonic() > deadline:
                 raise LabError("lab.agent_not_up", "fork an agent", agent.log.read_text()[-2000:])
             time.sleep(0.003)
+        return True
+
+    def _lives(self) -> bool:
+        """Is it more than a zombie (proc(5))?"""
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
 
     def kill(self) -> None:
         """SIGKILL, at whatever instruction it is."""
