@@ -204,9 +204,11 @@ class Controller:
             self.outside.queue.close()
             self.gate.forget()
             last = self.isolation
-            self.state, self.isolation, self.ruleset = HostState.CONNECTED, None, None
             self.generation += 1
-            self._save(HostState.CONNECTED)
+            try:
+                self._save(HostState.CONNECTED)  # before anybody is told that the host is free
+            finally:
+                self.state, self.isolation, self.ruleset = HostState.CONNECTED, None, None
             scope = last.order.scope.value if last else ""
             self._tell(why, reason=order.comment, scope=scope)
             return self._outcome(changed=True)
