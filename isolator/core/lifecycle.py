@@ -1,11 +1,10 @@
-"""The one table of (host state, event): what becomes of the host, and what the agent must do.
+"""The one table of (host state, event): what becomes of the host.
 
 `failed` is an outcome: it leads back to the state that was in force before the order.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from isolator.model.order import HostState
@@ -22,25 +21,6 @@ class Event(Enum):
     EXPIRED = "expired"
 
 
-class Effect(Enum):
-    """What the agent does on the way; in this order."""
-
-    JOURNAL = "journal"
-    APPLY = "apply"
-    UPDATE = "update"
-    REMOVE = "remove"
-    ROLL_BACK = "roll_back"
-    TELL = "tell"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """The state that follows and the effects on the way to it."""
-
-    state: HostState
-    effects: tuple[Effect, ...] = ()
-
-
 class ImpossibleEventError(Exception):
     """The event has no meaning in that state: a second order while one is being carried out."""
 
@@ -52,21 +32,21 @@ class ImpossibleEventError(Exception):
 
 _C, _G, _I, _R = HostState.CONNECTED, HostState.ISOLATING, HostState.ISOLATED, HostState.RELEASING
 
-_STEPS: dict[tuple[HostState, Event], Step] = {
-    (_C, Event.ISOLATE): Step(_G, (Effect.JOURNAL, Effect.APPLY)),
-    (_C, Event.RELEASE): Step(_C),
-    (_G, Event.CONFIRMED): Step(_I, (Effect.JOURNAL, Effect.TELL)),
-    (_G, Event.FAILED): Step(_C, (Effect.ROLL_BACK, Effect.JOURNAL, Effect.TELL)),
-    (_I, Event.ISOLATE): Step(_I, (Effect.JOURNAL, Effect.UPDATE)),
-    (_I, Event.RELEASE): Step(_R, (Effect.JOURNAL, Effect.REMOVE)),
-    (_I, Event.EXPIRED): Step(_R, (Effect.JOURNAL, Effect.REMOVE)),
-    (_R, Event.REMOVED): Step(_C, (Effect.JOURNAL, Effect.TELL)),
-    (_R, Event.FAILED): Step(_I, (Effect.ROLL_BACK, Effect.JOURNAL, Effect.TELL)),
+_STEPS: dict[tuple[HostState, Event], HostState] = {
+    (_C, Event.ISOLATE): _G,
+    (_C, Event.RELEASE): _C,
+    (_G, Event.CONFIRMED): _I,
+    (_G, Event.FAILED): _C,
+    (_I, Event.ISOLATE): _I,
+    (_I, Event.RELEASE): _R,
+    (_I, Event.EXPIRED): _R,
+    (_R, Event.REMOVED): _C,
+    (_R, Event.FAILED): _I,
 }
 
 
-def step(state: HostState, event: Event) -> Step:
-    """What follows; raises ImpossibleEventError for a pair that is not in the table."""
+def step(state: HostState, event: Event) -> HostState:
+    """The state that follows; raises ImpossibleEventError for a pair that is not in the table."""
     try:
         return _STEPS[state, event]
     except KeyError:

@@ -446,7 +446,7 @@ class Controller:
 
     def _step(self, event: Event) -> HostState:
         try:
-            return step(self.state, event).state
+            return step(self.state, event)
         except ImpossibleEventError as error:
             raise IsolatorError(
                 FailureCode.IN_PROGRESS, event.value, f"{error}: wait for the order before to end"
