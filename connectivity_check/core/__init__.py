@@ -1,0 +1,1 @@
+"""Pure decisions of the preflight: what to try, which controls, what it means."""
