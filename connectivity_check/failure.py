@@ -102,6 +102,8 @@ class Failure(StrEnum):
     HTTP_BLOCK_PAGE = "http.block_page"
     HTTP_CAPTIVE_PORTAL = "http.captive_portal"
     HTTP_STATUS = "http.status"
+    HTTP_CUT = "http.cut"
+    """Connected, and the request is cut off or never answered, while another name gets an answer."""
     HTTP_METHOD_OR_SIZE = "http.method_or_size"
     HTTP_VERSION = "http.version"
     HTTP_HEADER_TAMPER = "http.header_tamper"
@@ -136,6 +138,7 @@ _SEVERITIES = {
     Failure.NET_SLOW: Severity.WARNING,
     Failure.PROXY_CONSUMER_CONFLICT: Severity.WARNING,
     Failure.TLS_ISSUER_CHANGED: Severity.WARNING,
+    Failure.HTTP_STATUS: Severity.WARNING,
     Failure.HTTP_VERSION: Severity.INFO,
     Failure.HTTP_HEADER_TAMPER: Severity.WARNING,
     Failure.CLOCK_SKEW: Severity.WARNING,

@@ -96,6 +96,8 @@ class Role(StrEnum):
     """A name of the list that passed, through the same proxy or resolver: is it this name?"""
     HEADER_ECHO = "header_echo"
     """A request to a helper of one's own that echoes the headers it got (--control-host)."""
+    AFTER_FAILURE = "after_failure"
+    """A request over a connection whose certificate did not verify: only to read a block page or a Date."""
     PACKETS = "packets"
     """What was seen on the wire (--trace)."""
 
@@ -193,8 +195,9 @@ class Expectation:
     statuses: tuple[int, ...] = ()
     body_contains: str = ""
     html_allowed: bool = False
-    pinned: bool = False
-    """The agent accepts Microsoft's own chain only, whatever the system trusts."""
+    pinned: bool | None = None
+    """Whether the agent accepts the service's own chain only, whatever the system trusts. None: no source says;
+    the vendor asks for no inspection on any of its rows, so it is judged like True."""
     issuers: tuple[str, ...] = ()
     h2: bool = False
     upload: bool = False

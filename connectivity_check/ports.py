@@ -73,6 +73,11 @@ class HttpRequest:
 class Network(Protocol):
     """The steps. One object a run; it may share sockets and caches between rows."""
 
+    local_names: frozenset[str]
+    """Names that this host's hosts file answers, lower case."""
+    resolvers: tuple[str, ...]
+    """The resolvers in use, in order; more than one gives a second opinion."""
+
     async def resolve(
         self,
         name: str,
