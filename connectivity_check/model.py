@@ -42,6 +42,11 @@ class Step(StrEnum):
     HTTP_ROUND_TRIP = "http_round_trip"
     REVOCATION = "revocation"
 
+    @property
+    def order(self) -> int:
+        """The place in the chain, from 0."""
+        return list(Step).index(self)
+
 
 class Role(StrEnum):
     """Why something was tried: the probe itself, or a control that tells a failure from its twins."""
