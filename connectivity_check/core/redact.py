@@ -1,0 +1,160 @@
+"""Secrets out of a report, before anybody writes or prints it.
+
+A report quotes what strangers sent: URLs with signatures, error pages that repeat a header, PAC files with a
+password. Every text of the report is rewritten by the rules below, and what a proxy's route knows as its user
+name and password is removed wherever else it stands.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
+from enum import Enum
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from connectivity_check.model import ProxyServer, Report, Target
+
+HIDDEN = "REDACTED"
+_SHORTEST_SECRET = 4
+"""Shorter ones stand in too many innocent words to be searched for."""
+
+_Value = TypeVar("_Value")
+
+_HEADERS = r"(?:proxy-)?authorization|(?:set-)?cookie2?|x-api-key|api-key|x-auth-token|authentication-info"
+_SECRET_KEY = re.compile(
+    rf"(?:{_HEADERS}|password|passwd|pwd|secret|client_secret|token|access_token|credentials?|username)", re.I
+)
+_PARAMETER = (
+    r"(?:sig|signature|token|code|key|api_?key|subscription-key|secret|client_secret|password|passwd|pwd|pass"
+    r"|sas|jwt|auth|sid|session(?:_?id)?|assertion|saml(?:request|response|art)|ticket|nonce"
+    r"|(?:access|id|refresh|auth|bearer|security|session)_?token|x-(?:amz|goog)-(?:signature|credential|security-token))"
+)
+_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
+    # scheme://user:password@host. The password may hold "/" and "@" when nobody encoded it; what follows a
+    # colon as a port and a slash is no password.
+    (re.compile(r"(://)[^\s/?#\"'<>@:]{0,256}:(?!\d{1,5}(?:[/?#]|$))[^\s\"'<>]{0,256}@"), r"\1"),
+    (re.compile(r"(://)[^\s/?#\"'<>]{1,256}@"), r"\1"),
+    # The same without a scheme, as HTTPS_PROXY may be written.
+    (re.compile(r"(?<![\w/.@:-])[^\s:@/\"'<>=]{1,256}:[^\s@\"'<>]{1,256}@(?=[\w.\[\]:-]{1,256}:\d)"), ""),
+    # ?sig=..., &token=..., #access_token=..., also when the URL stands encoded in another URL.
+    (re.compile(rf"([?&;#](?:amp;)?{_PARAMETER}=)[^&\s\"'<>#]{{1,8192}}", re.I), rf"\1{HIDDEN}"),
+    (
+        re.compile(rf"(%(?:3f|26|23){_PARAMETER}%3d)(?:(?!%26|%23)[^&\s\"'<>#]){{1,8192}}", re.I),
+        rf"\1{HIDDEN}",
+    ),
+    (
+        re.compile(
+            r"(?<![\w-])((?:client_secret|access_token|password|passwd|pwd)\s?[=:]\s?)[^\s&;,\"'<>]+", re.I
+        ),
+        rf"\1{HIDDEN}",
+    ),
+    # A header with its value, to the end of the line.
+    (re.compile(rf"(?<![\w-])((?:{_HEADERS})\s?:\s?)[^\r\n]+", re.I), rf"\1{HIDDEN}"),
+    # A scheme with credentials that look like base64: not every letter behind the first in lower case.
+    (
+        re.compile(
+            r"\b(basic|bearer|ntlm|negotiate)(\s+)(?=[A-Za-z0-9+/=_~.-][a-z]*[A-Z0-9+/=_~.-])"
+            r"[A-Za-z0-9+/=_~.-]{8,}",
+            re.I,
+        ),
+        rf"\1\2{HIDDEN}",
+    ),
+    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?"), HIDDEN),
+)
+_SUSPECT = re.compile(r"[@=:%]|eyJ|basic|bearer|ntlm|negotiate", re.I)
+"""Without one of these no rule matches: most texts of a report are names and addresses."""
+
+
+def redact(report: Report) -> Report:
+    """Give the report without secrets. Twice is as once; a report without secrets comes back equal."""
+    secrets = sorted(set(_secrets(report)), key=len, reverse=True)
+    # Between word characters a short password would be found in the middle of innocent words.
+    literal = "|".join(map(re.escape, secrets))
+    known = re.compile(rf"(?<![A-Za-z0-9])(?:{literal})(?![A-Za-z0-9])") if secrets else None
+    return _Redaction(known).value(report)
+
+
+def redact_text(text: str) -> str:
+    """Give one text without what looks like a secret."""
+    if not _SUSPECT.search(text):
+        return text
+    for pattern, replacement in _RULES:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def _secrets(report: Report) -> Iterator[str]:
+    """What the routes know, in each spelling in which it may turn up."""
+    for target in report.recording.targets + tuple(row.target for row in report.rows):
+        for proxy in (target.route.proxy, *target.route.fallbacks):
+            if proxy is None:
+                continue
+            pair = f"{proxy.username}:{proxy.password}"
+            encoded = base64.b64encode(pair.encode(errors="surrogatepass")).decode()
+            for secret in (proxy.password, proxy.username, encoded if pair != ":" else ""):
+                if len(secret) >= _SHORTEST_SECRET and secret != HIDDEN:
+                    yield secret
+                    yield quote(secret, safe="", errors="replace")
+
+
+class _Redaction:
+    """One pass over a report; remembers texts, since the same names come thousands of times."""
+
+    def __init__(self, known: re.Pattern[str] | None) -> None:
+        self._known = known
+        self._texts: dict[str, str] = {}
+
+    def value(self, value: _Value) -> _Value:
+        """Give any value of a report without secrets, of the same type."""
+        return self._any(value)  # type: ignore[no-any-return]  # each branch keeps the type
+
+    def _any(self, value: Any) -> Any:
+        if isinstance(value, Enum) or value is None or isinstance(value, int | float):
+            return value
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, ProxyServer):
+            return replace(value, username="", password="")
+        if isinstance(value, Target):
+            return self._target(value)
+        if is_dataclass(value) and not isinstance(value, type):
+            return replace(
+                value, **{each.name: self._any(getattr(value, each.name)) for each in fields(value)}
+            )
+        if isinstance(value, Mapping):
+            return self._mapping(value)
+        if isinstance(value, list | tuple):
+            return type(value)(self._any(each) for each in value)
+        return value
+
+    def _target(self, target: Target) -> Target:
+        # Name and pattern are what rows are matched by: only what looks like a secret goes, not a word that
+        # happens to be somebody's password.
+        host = None if target.host is None else redact_text(target.host)
+        route = self._any(target.route)
+        return replace(target, host=host, pattern=redact_text(target.pattern), route=route)
+
+    def _mapping(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        # {"header": "Authorization", "sent": ..., "got": ...} is how an echo helper's answer is recorded.
+        header = value.get("header")
+        all_secret = isinstance(header, str) and bool(_SECRET_KEY.fullmatch(header))
+        return {
+            key: HIDDEN
+            if isinstance(each, str)
+            and each
+            and (_SECRET_KEY.fullmatch(key) or (all_secret and key != "header"))
+            else self._any(each)
+            for key, each in value.items()
+        }
+
+    def _text(self, text: str) -> str:
+        found = self._texts.get(text)
+        if found is None:
+            found = redact_text(text)
+            if self._known:
+                found = self._known.sub(HIDDEN, found)
+            self._texts[text] = found
+        return found
