@@ -1,0 +1,285 @@
+"""PAC files asked per target: the worker process kept alive and in time, and its answers read."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from allowlists.fqdn import normalise
+from allowlists.model import ParseError
+from connectivity_check.model import InputError, ProxyAuth, ProxyScheme, ProxyServer, Route
+from connectivity_check.settings.proxy_url import parse_proxy_url
+
+CALL_S = 2.0
+"""How long one run of the script may take; browsers wait longer, but nobody wants to wait with them."""
+ASK_S = 15.0
+"""How long one answer may take, look-ups and queueing behind other targets included."""
+START_S = 20.0
+"""How long the process may need to start, on a machine that is busy with other things."""
+STRIKES = 3
+"""Calls that had to be ended; after so many the file is not asked any more."""
+_WORKER = (sys.executable, "-m", "connectivity_check.settings.pac_worker")
+# What Python needs to start; the rest of the environment is no business of somebody else's script.
+_KEPT = (
+    "PATH",
+    "PYTHONPATH",
+    "SYSTEMROOT",
+    "TZ",
+    "LANG",
+    "LC_ALL",
+    "HOSTALIASES",
+    "LOCALDOMAIN",
+    "RES_OPTIONS",
+)
+_LINE_LIMIT = 1 << 20
+
+_PROXIES = {
+    "PROXY": (ProxyScheme.HTTP, 80),
+    "HTTP": (ProxyScheme.HTTP, 80),
+    "HTTPS": (ProxyScheme.HTTPS, 443),
+    "SOCKS": (ProxyScheme.SOCKS5H, 1080),
+    "SOCKS5": (ProxyScheme.SOCKS5H, 1080),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the script gave for one target; `error` is one clause without the file's name."""
+
+    text: str | None = None
+    error: str = ""
+
+
+@dataclass(slots=True)
+class _Open:
+    """A question that has no answer yet."""
+
+    url: str
+    host: str
+    future: asyncio.Future[Answer]
+
+
+class PacEngine:
+    """One PAC file. Every question gets an answer, whatever the script does."""
+
+    def __init__(
+        self, text: str, *, call_s: float = CALL_S, ask_s: float = ASK_S, command: Sequence[str] = _WORKER
+    ) -> None:
+        self._text = text
+        self._call_s = call_s
+        self._ask_s = ask_s
+        self._command = command
+        self._open: dict[int, _Open] = {}
+        self._next = 0
+        self._strikes = 0
+        self._fault = ""
+        self._process: asyncio.subprocess.Process | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._loaded = asyncio.Event()
+
+    async def load(self) -> str:
+        """Start, and give what is wrong with the file as a whole, "" when nothing is."""
+        if self._keeper is None:
+            self._keeper = asyncio.create_task(self._keep())
+        await self._loaded.wait()
+        return self._fault
+
+    async def ask(self, url: str, host: str) -> Answer:
+        """Give the script's answer for one target."""
+        if await self.load():
+            return Answer(error=self._fault)
+        self._next += 1
+        question = _Open(url, host, asyncio.get_running_loop().create_future())
+        self._open[self._next] = question
+        number = self._next
+        self._send(number, question)
+        try:
+            async with asyncio.timeout(self._ask_s):
+                return await question.future
+        except TimeoutError:
+            return Answer(error=f"it gave no answer within {self._ask_s:g} s")
+        finally:
+            self._open.pop(number, None)
+
+    async def close(self) -> None:
+        """End the process; twice does nothing."""
+        self._give_up("the run is over")
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeper
+            self._keeper = None
+        await self._end_process()
+
+    async def _keep(self) -> None:
+        """Run processes, one after the other, until one ends in order or the file has had its chances."""
+        try:
+            while not self._fault:
+                self._process = await asyncio.create_subprocess_exec(
+                    *self._command,
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.DEVNULL,
+                    limit=_LINE_LIMIT,
+                    env={name: os.environ[name] for name in _KEPT if name in os.environ},
+                )
+                self._write({"pac": self._text})
+                for number, question in self._open.items():
+                    self._send(number, question)
+                await self._follow(self._process)
+                await self._end_process()
+        except OSError as error:
+            self._give_up(f"the process that runs it cannot be started: {error.strerror or error}")
+        finally:
+            self._loaded.set()
+
+    async def _follow(self, process: asyncio.subprocess.Process) -> None:
+        """Read what the process says until it has to be replaced."""
+        assert process.stdout is not None, "it was made with a pipe"
+        running: int | None = None
+        limit: float | None = START_S
+        while True:
+            try:
+                async with asyncio.timeout(limit):
+                    line = await process.stdout.readline()
+            except TimeoutError:
+                if limit == START_S:
+                    return self._give_up(f"the process that runs it did not start within {START_S:g} s")
+                return self._strike(running, f"it does not come to an end: stopped after {self._call_s:g} s")
+            except ValueError:  # a line longer than the limit
+                line = b""
+            if not line:
+                return self._strike(running, "the process that runs it died; it may use too much memory")
+            message = json.loads(line)
+            event = message["event"]
+            running = message["id"] if event == "start" else None
+            limit = self._call_s if event in ("ready", "start") else None
+            if event == "loaded":
+                self._on_loaded(message)
+            elif event == "done":
+                self._resolve(message["id"], _answer(message))
+                if "out of memory" in message.get("error", ""):
+                    return self._strike(None, "it uses too much memory")
+
+    def _on_loaded(self, message: dict[str, Any]) -> None:
+        if "error" in message:
+            self._give_up(_answer(message).error)
+        self._loaded.set()
+
+    def _strike(self, running: int | None, reason: str) -> None:
+        """Answer the question that ended the process, and stop trying when it is one too many."""
+        self._strikes += 1
+        if not self._loaded.is_set():
+            self._give_up(reason)
+        elif running is not None:
+            self._resolve(running, Answer(error=reason))
+        if self._strikes >= STRIKES:
+            self._give_up(f"{reason}; that was the {STRIKES}rd time, it is not asked again")
+
+    def _give_up(self, reason: str) -> None:
+        self._fault = self._fault or reason
+        for number in list(self._open):
+            self._resolve(number, Answer(error=self._fault))
+
+    def _resolve(self, number: int, answer: Answer) -> None:
+        question = self._open.get(number)
+        if question is not None and not question.future.done():
+            question.future.set_result(answer)
+
+    def _send(self, number: int, question: _Open) -> None:
+        if not question.future.done():
+            self._write({"id": number, "url": question.url, "host": question.host})
+
+    def _write(self, message: dict[str, Any]) -> None:
+        # Not drained: a run's questions are some kilobytes. A dead process is noticed by the reader.
+        if (
+            self._process is not None
+            and self._process.stdin is not None
+            and not self._process.stdin.is_closing()
+        ):
+            self._process.stdin.write(json.dumps(message).encode("ascii") + b"\n")
+
+    async def _end_process(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        if process.stdin is not None:
+            process.stdin.close()
+        await process.wait()
+        if process.stdout is not None:
+            with contextlib.suppress(ValueError):
+                await process.stdout.read()  # to the end, so that the pipe is closed with it
+
+
+def _answer(message: dict[str, Any]) -> Answer:
+    if "error" in message:
+        line = message.get("line")
+        # The engine tells the line where the failing function begins for some errors.
+        return Answer(error=str(message["error"]) + (f", near line {line}" if line else ""))
+    return Answer(text=message.get("result"))
+
+
+def question_for(url: str, host: str) -> tuple[str, str]:
+    """Give what a browser hands to the script: host in A-labels and lower case, and for https no more of the
+    URL than `https://host[:port]/`, as path and query are nobody's business (Chrome and Edge since 2016,
+    Firefox since 2017)."""
+    try:
+        host = normalise(host)
+    except ParseError:
+        host = host.lower()  # an address
+    scheme, _, rest = url.partition("://")
+    authority, _, path = rest.partition("/")
+    authority = authority.rpartition("@")[2]
+    port = authority.rpartition(":")[2] if not authority.endswith("]") and ":" in authority else ""
+    shown = f"[{host}]" if ":" in host else host
+    default = {"https": "443", "http": "80"}.get(scheme.lower())
+    place = f"{shown}:{port}" if port.isdigit() and port != default else shown
+    tail = path.partition("#")[0] if scheme.lower() == "http" else ""
+    return f"{scheme.lower()}://{place}/{tail}", host
+
+
+def read_answer(answer: Answer, source: str, auth: ProxyAuth | None = None) -> Route:
+    """Make a route of the script's answer: entries by semicolons, each DIRECT or a kind and `host:port`.
+
+    Entries that mean nothing are passed over, as browsers do, and named in the route's source; when none is
+    left, or the answer is empty or null, the route has an error. SOCKS is taken for version 5.
+    """
+    if answer.error:
+        return Route(source=source, error=f"The PAC file {source} fails for this target: {answer.error}.")
+    if answer.text is None or not answer.text.strip(" ;"):
+        what = "nothing" if answer.text is None else "an empty text"
+        return Route(source=source, error=f"The PAC file {source} gives {what} for this target.")
+    hops: list[ProxyServer | None] = []
+    bad: list[str] = []
+    for entry in filter(None, (part.strip() for part in answer.text.split(";"))):
+        try:
+            hops.append(_hop(entry, auth))
+        except InputError:
+            bad.append(ascii(entry if len(entry) <= 60 else entry[:57] + "..."))
+    if not hops:
+        said = ", ".join(bad[:3])
+        return Route(
+            source=source, error=f"The PAC file {source} gives {said} for this target, which is no way out."
+        )
+    shown = source + (f" (passed over: {', '.join(bad[:3])})" if bad else "")
+    return Route(hops[0], shown, tuple(hops[1:]))
+
+
+def _hop(entry: str, auth: ProxyAuth | None) -> ProxyServer | None:
+    words = entry.split()
+    if [w.upper() for w in words] == ["DIRECT"]:
+        return None
+    if len(words) != 2 or words[0].upper() not in _PROXIES or "@" in words[1] or "/" in words[1]:
+        raise InputError("not an entry of a PAC answer")
+    scheme, port = _PROXIES[words[0].upper()]
+    place = words[1]
+    has_port = place.rpartition("]")[2].rpartition(":")[1] == ":"
+    return parse_proxy_url(f"{scheme}://{place}" + ("" if has_port else f":{port}"), auth, where="PAC")
