@@ -91,7 +91,7 @@ def without_credentials(text: str) -> str:
 
     `streamlined@2025-04` is a list and stays.
     """
-    return re.sub(r"(//)[^\s]*@|[^\s/:@]+:[^\s@]*@", r"\1***@", text)
+    return re.sub(r"((?:[\w+.-]+:)?//)\S*@|[^\s/:@]+:\S*@", r"\1***@", text)
 
 
 def parse(arguments: Sequence[str] | None) -> Wish:
@@ -259,7 +259,7 @@ def _refuse_contradictions(options: argparse.Namespace) -> None:
 
 
 def _measuring(options: argparse.Namespace) -> str:
-    """Give the first option that needs a measurement, as does a gate: it must not open by an old recording."""
+    """Give the first option that needs a measurement, as a gate does: no old recording may open it."""
     for name in (
         "lists", "targets", "geo", "os", "required_only", "expectations", "proxy", "pac", "wpad", "direct",
         "proxy_auth", "settings", "resolvers", "source_address", "ca", "public_ca", "trace", "control_proxy",

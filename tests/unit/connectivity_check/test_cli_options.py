@@ -17,7 +17,7 @@ def refusal(*arguments: str) -> str:
 def test_nothing_given_means_the_standard_list_the_way_the_system_goes() -> None:
     wish = parse([])
     assert wish.lists == ("standard",)
-    assert not (wish.proxy or wish.pac or wish.wpad or wish.direct or wish.resolvers or wish.targets)
+    assert not any((wish.proxy, wish.pac, wish.wpad, wish.direct, wish.resolvers, wish.targets))
     assert (wish.timeout_s, wish.deadline_s, wish.concurrency, wish.format, wish.output) == (
         5,
         60,
