@@ -4,7 +4,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.ready
 DEBIAN := python3-venv python3-dev gcc libc6-dev nftables libnftables1 libnetfilter-queue-dev iptables \
-          iproute2 conntrack iperf3 dnsmasq-base dbus openssl curl
+          iproute2 conntrack iperf3 dnsmasq-base dbus openssl curl \
+          squid-openssl tinyproxy microsocks nmap prometheus-blackbox-exporter faketime
 
 .PHONY: help setup demo test check unit netns golden bench coverage clean
 .DEFAULT_GOAL := help
