@@ -167,6 +167,8 @@ class Route:
     """What a PAC file lists after the first."""
     error: str = ""
     """Why there is no way at all: the PAC file failed for this target, in one sentence."""
+    pac: bool = False
+    """Whether a PAC file chose this way."""
 
 
 class Kind(StrEnum):

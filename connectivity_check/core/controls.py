@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from connectivity_check.core.facts import addresses_of, of
+from connectivity_check.core.facts import addresses_of, number, of, text
 from connectivity_check.core.known import Known
 from connectivity_check.failure import Seen
 from connectivity_check.model import Observation, ProxyServer, Role, Step, Target
@@ -86,7 +86,7 @@ def wanted(target: Target, seen: Sequence[Observation], known: Known, means: Mea
 def _wanted(target: Target, seen: Sequence[Observation], known: Known, means: Means) -> Iterator[Control]:
     failed = failing(seen)
     if failed is None:
-        yield from _of_healthy(target, seen, means)
+        yield from _of_healthy(target, seen, known, means)
         return
     if failed.step is Step.RESOLVE:
         yield from _of_resolve(target, failed, means)
@@ -127,7 +127,7 @@ def _telling(observation: Observation) -> tuple[bool, bool, bool]:
     )
 
 
-def _of_healthy(target: Target, seen: Sequence[Observation], means: Means) -> Iterator[Control]:
+def _of_healthy(target: Target, seen: Sequence[Observation], known: Known, means: Means) -> Iterator[Control]:
     """A row that is well: what else its clients do, and whether the rule covers more than the sample."""
     host, expectation = target.host or "", target.expectation
     if not any(each.step.order >= Step.TLS_HANDSHAKE.order for each in seen):
@@ -150,6 +150,13 @@ def _of_healthy(target: Target, seen: Sequence[Observation], means: Means) -> It
             )
         else:
             yield Control(Role.RANDOM_LABEL, Ask.HANDSHAKE, name=label, address=address, port=target.port)
+            control = known.control_for(target)
+            if control and any(not each.ok for each in of(seen, Step.TLS_HANDSHAKE, Role.RANDOM_LABEL)):
+                yield replace(same, role=Role.CONTROL_SNI, name=control.host)
+    slow = [each for each in of(seen, Step.CONNECT) if each.ok and number(each, "syns", 1) > 1]
+    if slow and not target.route.proxy:
+        where = text(slow[0], "address")
+        yield Control(Role.RETRY, Ask.CONNECT, address=where, port=target.port, alone=True)
 
 
 def peer(seen: Sequence[Observation]) -> str:
