@@ -7,13 +7,14 @@ A file of expectations is a mapping with two keys:
     rules:                         the first that matches holds
       - hosts: ["*.api.example", "one.example"]    a shell-like glob over the whole host, case does not count
         ports: [443]                               left out: any port
+        rows: ["/pki/*"]                           a glob over the path of the list's row; left out: any
         source: where this was read
         kind: api
         path: /ping
         statuses: [200]
         issuers: vendor            a set of above, or a list of names
 
-Every key but `hosts` and `source` is a field of `model.Expectation`; what is left out keeps its default.
+Every key but `hosts`, `ports`, `rows` and `source` is a field of `model.Expectation`; what is left out keeps its default.
 """
 
 from __future__ import annotations
@@ -26,25 +27,30 @@ from typing import Any
 from connectivity_check.model import Expectation, InputError, Kind
 
 _FIELDS = frozenset(field.name for field in fields(Expectation))
-_KEYS = _FIELDS | {"hosts", "ports", "source"}
+_KEYS = _FIELDS | {"hosts", "ports", "rows", "source"}
 _FLAGS = frozenset(("html_allowed", "h2", "upload", "ranges", "private_ok"))
 _METHODS = frozenset(("GET", "HEAD", "POST"))
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule: for which hosts and ports (none: any), what, and where that was read."""
+    """One rule: for which hosts, ports and paths of rows (none: any), what, and where that was read."""
 
     hosts: tuple[str, ...]
     ports: tuple[int, ...]
+    rows: tuple[str, ...]
     expectation: Expectation
     source: str
     has_path: bool
     """Whether the rule itself names a path."""
 
-    def matches(self, host: str, port: int) -> bool:
-        """Tell whether the rule is for this host (lower case) and port."""
-        return (not self.ports or port in self.ports) and any(fnmatchcase(host, glob) for glob in self.hosts)
+    def matches(self, host: str, port: int, path: str) -> bool:
+        """Tell whether the rule is for this host (lower case), port and path of a row ("" without one)."""
+        if self.ports and port not in self.ports:
+            return False
+        if self.rows and not any(fnmatchcase(path, glob) for glob in self.rows):
+            return False
+        return any(fnmatchcase(host, glob) for glob in self.hosts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +60,21 @@ class Expectations:
     rules: tuple[Rule, ...] = ()
 
     def of(self, host: str, port: int, path: str | None = None) -> Expectation:
-        """Give what is expected of a host, a pattern (`*.suffix`) or an address; the first rule that fits holds.
+        """Give what is expected of a host, a pattern (`*.suffix`) or an address: the first rule that fits.
 
         `path`: the path of the list's row. It is asked for when no rule names one and it has no wildcard.
-        Without a rule: port 80 is PLAIN, 443 and other ports API with any status.
+        Without a rule anything a server may say is fine, in clear text on port 80 and in TLS elsewhere.
         """
         name = host.lower().rstrip(".")
-        rule = next((rule for rule in self.rules if rule.matches(name, port)), None)
-        found = rule.expectation if rule else Expectation(kind=Kind.PLAIN if port == 80 else Kind.API)
+        rule = next((rule for rule in self.rules if rule.matches(name, port, path or "")), None)
+        found = rule.expectation if rule else _unknown(port)
         if path and "*" not in path and not (rule and rule.has_path):
             found = replace(found, path=path)
         return found
+
+
+def _unknown(port: int) -> Expectation:
+    return Expectation(kind=Kind.PLAIN if port == 80 else Kind.API, html_allowed=True)
 
 
 def parse_expectations(data: object, source: str) -> Expectations:
@@ -97,6 +107,7 @@ def _rule(item: object, source: str, place: str, sets: Mapping[str, tuple[str, .
     return Rule(
         hosts=tuple(host.lower() for host in hosts),
         ports=_numbers(data.get("ports") or [], source, f"{place}, ports", 65535),
+        rows=_texts(data.get("rows") or [], source, f"{place}, rows"),
         expectation=Expectation(**values),
         source=str(data.get("source") or ""),
         has_path="path" in data,
