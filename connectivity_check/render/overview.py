@@ -5,10 +5,10 @@ from __future__ import annotations
 from enum import StrEnum
 
 from connectivity_check.core.facts import addresses_of, of, roles, text, texts
-from connectivity_check.model import Blocker, Finding, Outcome, Report, Role, Row, Step
+from connectivity_check.model import Blocker, Finding, Outcome, Report, Role, Row, RowChange, Step
 from connectivity_check.render import texts as words
 from connectivity_check.render.code_names import CODE_TEXTS
-from connectivity_check.render.texts import Text
+from connectivity_check.render.texts import Lang, Text
 
 
 class Verdict(StrEnum):
@@ -118,3 +118,57 @@ def last_hop(row: Row) -> str:
 
 def _required(report: Report) -> list[Outcome]:
     return [row.outcome for row in report.rows if row.target.required]
+
+
+def partial_sentence(report: Report, lang: Lang) -> str:
+    """Give `partial` in one language, "" when the run is whole."""
+    sentence = partial(report)
+    return sentence.said(lang) if sentence else ""
+
+
+def outcome(row: Row) -> Text:
+    """Give a row's verdict, and whether it was not finished."""
+    name = words.OUTCOMES[row.outcome]
+    if not row.partial:
+        return name
+    return Text(f"{name.en} ({words.PARTIAL_ROW.en})", f"{name.ja} ({words.PARTIAL_ROW.ja})")
+
+
+def sides(change: RowChange) -> tuple[Text, Text]:
+    """Give a change's before and after with their codes."""
+    return _side(change.before, change.before_failure), _side(change.after, change.after_failure)
+
+
+def changed_endpoint(change: RowChange) -> str:
+    """Give what changed as `host:port`."""
+    return f"{change.target or change.pattern}:{change.port}"
+
+
+def _side(name: str, failure: str) -> Text:
+    if not name:
+        return words.NOT_THERE
+    known = next(
+        (text for outcome, text in words.OUTCOMES.items() if outcome.value == name), Text(name, name)
+    )
+    return Text(f"{known.en} {failure}".strip(), f"{known.ja} {failure}".strip())
+
+
+def facts_of(report: Report, lang: Lang) -> tuple[tuple[Text, str], ...]:
+    """Give the circumstances of the run with their labels; what is not known is left out."""
+    recording = report.recording
+    path = recording.path
+    way = " ".join(
+        each
+        for each in (words.PATHS[path.kind].said(lang), path.proxy, f"({path.source})" if path.source else "")
+        if each
+    )
+    lists = ", ".join(" ".join(filter(None, (each.id, each.version))) for each in recording.lists)
+    facts = (
+        (words.HOST, recording.host),
+        (words.SOURCE, recording.source_address),
+        (words.WAY, way),
+        (words.LISTS, lists),
+        (words.STARTED, recording.started_at),
+        (words.TOOK, words.SECONDS.fill(s=f"{recording.took_s:.1f}").said(lang)),
+    )
+    return tuple((label, value) for label, value in facts if value)

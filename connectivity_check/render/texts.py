@@ -33,6 +33,8 @@ class Text:
 
 
 TITLE = Text("Preflight report", "事前接続検査レポート")
+NUMBER = Text("No.", "番号")
+ACTION = Text("Change", "変更")
 ENDPOINT = Text("Endpoint", "接続先")
 RULE = Text("Rule to open", "開放するルール")
 PORT = Text("Port", "ポート")
