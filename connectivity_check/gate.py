@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from connectivity_check.core import judge_run
 from connectivity_check.failure import Failure
 from connectivity_check.model import Outcome, Report, Row, Scope
 
@@ -21,8 +22,8 @@ class Code(IntEnum):
     """Nothing can be said: no network, nothing to try, or not measured to the end."""
 
 
-_NO_NETWORK = frozenset({Failure.DNS_TIMEOUT, Failure.TCP_NO_ROUTE, Failure.HTTP_CAPTIVE_PORTAL})
-"""Causes that, when they hold for the whole run, say nothing about any one endpoint."""
+_NO_NETWORK = frozenset({Failure.DNS_TIMEOUT, Failure.META_UNEXPLAINED})
+"""What the analysis finds of a run in which nothing answered."""
 
 
 def exit_code(report: Report, *, strict: bool = False, stopped: bool = False) -> Code:
@@ -31,23 +32,9 @@ def exit_code(report: Report, *, strict: bool = False, stopped: bool = False) ->
     Rows that cannot be tried (wildcards without a known host) count neither way, but a report in which no
     required row was tried is UNKNOWN: "nothing is wrong" must not come from looking at nothing.
     """
-    tried = _tried(report)
-    if stopped or not tried or nothing_measured(report):
+    if stopped or not _tried(report):
         return Code.UNKNOWN
-    if any(row.outcome is Outcome.BLOCKED for row in tried):
-        return Code.BLOCKED
-    if strict and any(row.outcome is Outcome.DEGRADED for row in tried):
-        return Code.BLOCKED
-    if any(row.partial or row.outcome is Outcome.UNEXPLAINED for row in tried):
-        return Code.UNKNOWN
-    return Code.OPEN
-
-
-def nothing_measured(report: Report) -> bool:
-    """Whether no row got through and the report's own findings say that there was no usable network."""
-    if any(row.outcome in (Outcome.REACHABLE, Outcome.DEGRADED) for row in report.rows):
-        return False
-    return any(each.scope is Scope.ALL and each.failure in _NO_NETWORK for each in report.findings)
+    return Code(judge_run.exit_code(report, strict=strict))
 
 
 def line(report: Report, code: Code, *, strict: bool = False, kept: str = "") -> str:
@@ -76,11 +63,9 @@ def _tried(report: Report) -> list[Row]:
 def _why_unknown(report: Report, bad: list[Row], tried: int) -> str:
     if not tried:
         return "no required endpoint could be tried"
-    if nothing_measured(report):
-        whole = next(
-            each for each in report.findings if each.scope is Scope.ALL and each.failure in _NO_NETWORK
-        )
-        return f"nothing could be measured, {whole.failure}"
+    whole = [each for each in report.findings if each.failure in _NO_NETWORK and each.scope is Scope.ALL]
+    if whole and len(bad) == tried:
+        return f"nothing could be measured: {', '.join(whole[0].reasons) or whole[0].failure}"
     if report.interrupted:
         return f"stopped early, {len(bad)} of {tried} required endpoints are not known to be reachable"
     first = f"; first: {_of(bad[0])}" if bad else ""
