@@ -54,8 +54,12 @@ class Bypass:
         return any(rule.matches(name, port) for rule in self.rules)
 
 
+NOTHING = Bypass()
+"""No destination goes past the proxy."""
+
+
 def parse_no_proxy(text: str) -> Bypass:
-    """Read NO_PROXY: names, addresses, networks, each with `:port` if wanted, by commas or blanks; `*` for all.
+    """Read NO_PROXY: names, addresses, networks, each with `:port` if wanted, by commas or blanks; `*`: all.
 
     `x.y` and `.x.y` mean x.y and all below it, as curl has it; `*.x.y` the same. Go takes `.x.y` and `*.x.y`
     for what is below only; the list has no row where this matters. Entries that mean nothing are passed over,
@@ -69,8 +73,8 @@ def parse_no_proxy(text: str) -> Bypass:
 def parse_bypass_list(text: str, *, where: str) -> Bypass:
     """Read a WinHTTP or WinINET bypass list: patterns with `*`, by semicolons or blanks, and `<local>`.
 
-    A scheme before a pattern is dropped: every probe of ours is HTTPS or CRL. Raises InputError for a port that
-    is none (`where` names the setting).
+    A scheme before a pattern is dropped: every probe of ours is HTTPS or CRL. Raises InputError for a port
+    that is none (`where` names the setting).
     """
     rules = []
     for item in filter(None, re.split(r"[;\s]+", text.lower())):

@@ -16,9 +16,9 @@ def from_environment(
     """Give what the variables say, None when no variable names a proxy.
 
     Lower case wins over upper case, the scheme's own variable over ALL_PROXY; an empty value is as good as
-    none. HTTP_PROXY in capitals is not read where REQUEST_METHOD is set: in a CGI program it is the client's `Proxy:` header
-    (CVE-2016-5385). `file` goes before the variable's name in `source`. Raises InputError for an address
-    that cannot be read.
+    none. HTTP_PROXY in capitals is not read where REQUEST_METHOD is set: in a CGI program it is the client's
+    `Proxy:` header (CVE-2016-5385). `file` goes before the variable's name in `source`. Raises InputError for
+    an address that cannot be read.
     """
     https, https_name = _read(environ, ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"), auth, file)
     names = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]

@@ -253,10 +253,11 @@ def read_answer(answer: Answer, source: str, auth: ProxyAuth | None = None) -> R
     left, or the answer is empty or null, the route has an error. SOCKS is taken for version 5.
     """
     if answer.error:
-        return Route(source=source, error=f"The PAC file {source} fails for this target: {answer.error}.")
+        return _failed(source, f"fails for this target: {answer.error}")
     if answer.text is None or not answer.text.strip(" ;"):
-        what = "nothing" if answer.text is None else "an empty text"
-        return Route(source=source, error=f"The PAC file {source} gives {what} for this target.")
+        return _failed(
+            source, f"gives {'nothing' if answer.text is None else 'an empty text'} for this target"
+        )
     hops: list[ProxyServer | None] = []
     bad: list[str] = []
     for entry in filter(None, (part.strip() for part in answer.text.split(";"))):
@@ -265,12 +266,13 @@ def read_answer(answer: Answer, source: str, auth: ProxyAuth | None = None) -> R
         except InputError:
             bad.append(ascii(entry if len(entry) <= 60 else entry[:57] + "..."))
     if not hops:
-        said = ", ".join(bad[:3])
-        return Route(
-            source=source, error=f"The PAC file {source} gives {said} for this target, which is no way out."
-        )
+        return _failed(source, f"gives {', '.join(bad[:3])} for this target, which is no way out")
     shown = source + (f" (passed over: {', '.join(bad[:3])})" if bad else "")
-    return Route(hops[0], shown, tuple(hops[1:]))
+    return Route(hops[0], shown, pac=True, fallbacks=tuple(hops[1:]))
+
+
+def _failed(source: str, reason: str) -> Route:
+    return Route(source=source, pac=True, error=f"The PAC file {source} {reason}.")
 
 
 def _hop(entry: str, auth: ProxyAuth | None) -> ProxyServer | None:

@@ -12,7 +12,6 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from connectivity_check.model import InputError
@@ -21,11 +20,13 @@ from connectivity_check.settings.proxy_url import strip_credentials
 MAX_BYTES = 1 << 20
 """The size Chrome allows too."""
 MAX_REDIRECTS = 5
+ADDRESS_S = 2.0
+"""How long one address of the server may take to accept, of the budget for the whole."""
 _FUNCTION = re.compile(r"\bFindProxyForURL(Ex)?\b")
 _MARKUP = re.compile(r"\s*(<!doctype|<html|<head|<body|<\?xml|<!--\s*\w)", re.IGNORECASE)
 
 
-class PacUnavailable(Exception):
+class NoPacError(Exception):
     """No PAC file could be had; `reason` is a clause without its name."""
 
     def __init__(self, reason: str) -> None:
@@ -50,25 +51,25 @@ def read_pac_file(path: Path) -> str:
         raise InputError(f"{path}: the PAC file cannot be read: {error.strerror or error}") from None
     try:
         return decode_pac(Body(data))
-    except PacUnavailable as unavailable:
+    except NoPacError as unavailable:
         raise InputError(f"{path}: {unavailable.reason}") from None
 
 
 def decode_pac(body: Body) -> str:
     """Turn bytes into a script: by byte order mark, then the header's charset, then UTF-8, then Latin-1.
 
-    Raises PacUnavailable for an empty file, one over 1 MiB, HTML, and text without a FindProxyForURL.
+    Raises NoPacError for an empty file, one over 1 MiB, HTML, and text without a FindProxyForURL.
     """
     if len(body.data) > MAX_BYTES:
-        raise PacUnavailable("it is larger than 1 MiB, no PAC file")
+        raise NoPacError("it is larger than 1 MiB, no PAC file")
     if not body.data.strip():
-        raise PacUnavailable("it is empty")
+        raise NoPacError("it is empty")
     text = _text(body)
     kind = body.content_type.partition(";")[0].strip().lower()
     if _MARKUP.match(text) or kind in ("text/html", "application/xhtml+xml"):
-        raise PacUnavailable("it is a web page (a sign-in or an error page, perhaps), not a PAC file")
+        raise NoPacError("it is a web page (a sign-in or an error page, perhaps), not a PAC file")
     if "\0" in text or _FUNCTION.search(text) is None:
-        raise PacUnavailable("it defines no function FindProxyForURL, so it is not a PAC file")
+        raise NoPacError("it defines no function FindProxyForURL, so it is not a PAC file")
     return text
 
 
@@ -107,7 +108,7 @@ def check_pac_url(url: str, where: str = "--pac") -> str:
 
 
 async def fetch_pac(url: str, budget_s: float) -> str:
-    """GET a PAC file, directly, and decode it; redirects are followed. Raises PacUnavailable."""
+    """GET a PAC file, directly, and decode it; redirects are followed. Raises NoPacError."""
     try:
         async with asyncio.timeout(budget_s):
             for _ in range(MAX_REDIRECTS + 1):
@@ -116,8 +117,8 @@ async def fetch_pac(url: str, budget_s: float) -> str:
                     return decode_pac(answer)
                 url = _redirected(url, answer)
     except TimeoutError:
-        raise PacUnavailable(f"its server gave no answer within {budget_s:g} s") from None
-    raise PacUnavailable(f"its server redirects more than {MAX_REDIRECTS} times")
+        raise NoPacError(f"its server gave no answer within {budget_s:g} s") from None
+    raise NoPacError(f"its server redirects more than {MAX_REDIRECTS} times")
 
 
 def _redirected(url: str, location: str) -> str:
@@ -125,7 +126,7 @@ def _redirected(url: str, location: str) -> str:
     try:
         return check_pac_url(target)
     except InputError:
-        raise PacUnavailable(f"its server redirects to {strip_credentials(target)[:100]!a}") from None
+        raise NoPacError(f"its server redirects to {strip_credentials(target)[:100]!a}") from None
 
 
 async def _get(url: str) -> Body | str:
@@ -135,27 +136,38 @@ async def _get(url: str) -> Body | str:
     port = parts.port or (443 if tls else 80)
     with contextlib.suppress(UnicodeError):
         host = host if host.isascii() else host.encode("idna").decode("ascii")
-    address = await _resolved(host)
-    try:
-        context = ssl.create_default_context() if tls else None
-        reader, writer = await asyncio.open_connection(
-            address, port, ssl=context, server_hostname=host if tls else None
-        )
-    except ssl.SSLCertVerificationError as error:
-        raise PacUnavailable(f"its server's certificate is not trusted: {error.verify_message}") from None
-    except (OSError, ssl.SSLError) as error:
-        raise PacUnavailable(f"its server {address} cannot be reached: {_reason(error)}") from None
+    reader, writer = await _connected(host, port, ssl.create_default_context() if tls else None)
     try:
         return await _exchange(
             reader, writer, parts.netloc, urlunsplit(("", "", parts.path or "/", parts.query, ""))
         )
     except (OSError, ssl.SSLError) as error:
-        raise PacUnavailable(f"the connection to its server broke off: {_reason(error)}") from None
+        raise NoPacError(f"the connection to its server broke off: {_reason(error)}") from None
     finally:
         writer.close()
         with contextlib.suppress(OSError, ssl.SSLError, TimeoutError):
             async with asyncio.timeout(0.5):
                 await writer.wait_closed()
+
+
+async def _connected(
+    host: str, port: int, context: ssl.SSLContext | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to the first address that answers; a silent one does not use up the time of the others."""
+    reason = ""
+    for address in await _resolved(host):
+        try:
+            async with asyncio.timeout(ADDRESS_S):
+                return await asyncio.open_connection(
+                    address, port, ssl=context, server_hostname=host if context else None
+                )
+        except ssl.SSLCertVerificationError as error:
+            raise NoPacError(f"its server's certificate is not trusted: {error.verify_message}") from None
+        except TimeoutError:
+            reason = reason or f"its server {address} does not answer on port {port}"
+        except (OSError, ssl.SSLError) as error:
+            reason = reason or f"its server {address} cannot be reached on port {port}: {_reason(error)}"
+    raise NoPacError(reason)
 
 
 def _reason(error: OSError) -> str:
@@ -169,7 +181,7 @@ async def _exchange(
 
     link = h11.Connection(h11.CLIENT)
     headers = [("Host", place), ("Accept", "*/*"), ("Accept-Encoding", "identity"), ("Connection", "close")]
-    response: Any = None
+    response: h11.Response | None = None
     data = bytearray()
     try:
         target = path if path.isascii() else path.encode("utf-8")
@@ -186,12 +198,14 @@ async def _exchange(
             if len(data) > MAX_BYTES:
                 break
     except (h11.RemoteProtocolError, h11.LocalProtocolError) as error:
-        raise PacUnavailable(f"its server does not speak HTTP: {error}") from None
+        raise NoPacError(f"its server does not speak HTTP: {error}") from None
+    if response is None:
+        raise NoPacError("its server does not speak HTTP: a body without a head")
     fields = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
     if response.status_code in (301, 302, 303, 307, 308) and "location" in fields:
         return fields["location"]
     if response.status_code != 200:
-        raise PacUnavailable(f"its server answers with status {response.status_code}")
+        raise NoPacError(f"its server answers with status {response.status_code}")
     return Body(_inflated(bytes(data), fields.get("content-encoding", "")), fields.get("content-type", ""))
 
 
@@ -202,15 +216,15 @@ def _inflated(data: bytes, encoding: str) -> bytes:
     try:
         return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(data, MAX_BYTES + 1)
     except zlib.error:
-        raise PacUnavailable("its body is not what its Content-Encoding says") from None
+        raise NoPacError("its body is not what its Content-Encoding says") from None
 
 
-async def _resolved(host: str) -> str:
-    """Look a name up in a thread of its own: the loop's pool would hold the end of the run for a dead resolver."""
+async def _resolved(host: str) -> tuple[str, ...]:
+    """Look a name up in a thread of its own: the loop's pool would hold up the end of the run."""
     import socket
 
     loop = asyncio.get_running_loop()
-    future: asyncio.Future[str] = loop.create_future()
+    future: asyncio.Future[tuple[str, ...]] = loop.create_future()
 
     def settle(act: Callable[[], None]) -> None:
         def unless_done() -> None:
@@ -223,10 +237,10 @@ async def _resolved(host: str) -> str:
     def look_up() -> None:
         try:
             found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-            address = str(found[0][4][0])
-            settle(lambda: future.set_result(address))
+            addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+            settle(lambda: future.set_result(addresses))
         except (OSError, UnicodeError):
-            settle(lambda: future.set_exception(PacUnavailable(f"the name {host} does not resolve")))
+            settle(lambda: future.set_exception(NoPacError(f"the name {host} does not resolve")))
 
     threading.Thread(target=look_up, daemon=True).start()
     return await future

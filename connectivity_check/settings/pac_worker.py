@@ -1,8 +1,9 @@
-"""The process that runs a PAC file: `python -m connectivity_check.settings.pac_worker`, JSON lines over pipes.
+"""The process that runs a PAC file: `python -m connectivity_check.settings.pac_worker`, lines of JSON.
 
 In: `{"pac": text}` once, then `{"id", "url", "host"}` for each question. Out: `{"event": "ready"}`;
-`{"event": "loaded"}` or `{"event": "loaded", "error", "line"}`; for each question `start` before the script runs,
-then `wait` (names are looked up, the script runs again) or `done` with `result` or with `error` and `line`.
+`{"event": "loaded"}`, with `error` and `line` when the file is no good; for each question `start` before the
+script runs, then `wait` (names are looked up, the script runs again) or `done` with `result` or with `error`
+and `line`.
 The process has no deadline of its own for a script: its parent kills it.
 
 A script that asks for a name that is not known yet goes on with "unknown"; when it has ended, all names
@@ -102,7 +103,7 @@ class Script:
         self._js.evaljs(_evaluated(prelude))
 
     def load(self, text: str) -> dict[str, Any]:
-        """Run the file's own statements; give `error` and `line` when that fails or it defines no function."""
+        """Run the file's own statements; give `error` and `line` when they fail or define no function."""
         self._names.begin()
         try:
             # As a script, not by eval: `const` and `let` of the file stay visible, as in a browser.
@@ -161,7 +162,7 @@ class Script:
 
 
 def _interpreter() -> Interpreter:
-    from dukpy.evaljs import JSInterpreter
+    from dukpy.evaljs import JSInterpreter  # type: ignore[import-untyped]
 
     class Bare(JSInterpreter):  # type: ignore[misc]
         """Without process (environment), console and require (files): a PAC file has no business there."""
@@ -175,7 +176,8 @@ def _interpreter() -> Interpreter:
         def _init_require(self) -> None:
             """Leave it out."""
 
-    return Bare()  # type: ignore[no-any-return]
+    interpreter: Interpreter = Bare()
+    return interpreter
 
 
 def _evaluated(code: str) -> str:
@@ -206,7 +208,7 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _own(family: socket.AddressFamily) -> str | None:
-    """The address packets outwards would leave from. Connecting UDP asks the routing table, and sends nothing."""
+    """The address that packets outwards leave from. A UDP connect asks the routing table, sends nothing."""
     target = "192.0.2.1" if family == socket.AF_INET else "2001:db8::1"
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:

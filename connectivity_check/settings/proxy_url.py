@@ -14,8 +14,8 @@ _SCHEMES = {
     "http": ProxyScheme.HTTP,
     "https": ProxyScheme.HTTPS,
     "socks5h": ProxyScheme.SOCKS5H,
-    # With socks5 the client resolves the names. The check asks resolver and proxy separately and reports both,
-    # so the tunnel itself is always asked for by name.
+    # With socks5 the client resolves the names. The check asks resolver and proxy separately and reports
+    # both, so the tunnel itself is always asked for by name.
     "socks5": ProxyScheme.SOCKS5H,
 }
 DEFAULT_PORTS = {ProxyScheme.HTTP: 1080, ProxyScheme.HTTPS: 443, ProxyScheme.SOCKS5H: 1080}

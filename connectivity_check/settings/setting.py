@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from connectivity_check.model import ConsumerPath, PathKind, ProxyServer
-from connectivity_check.settings.bypass import Bypass
+from connectivity_check.settings.bypass import NOTHING, Bypass
 from connectivity_check.settings.proxy_url import strip_credentials
 
 
@@ -20,7 +20,7 @@ class Setting:
     https: ProxyServer | None = None
     http: ProxyServer | None = None
     """For http:// URLs (certificate revocation, mostly)."""
-    bypass: Bypass = Bypass()
+    bypass: Bypass = NOTHING
     pac_url: str = ""
     wpad: bool = False
     """Looks for a PAC file with WPAD."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from connectivity_check.model import ProxyAuth, ProxyServer, Route
-from connectivity_check.settings.bypass import Bypass
+from connectivity_check.settings.bypass import NOTHING, Bypass
 from connectivity_check.settings.pac import PacEngine, question_for, read_answer
 from connectivity_check.settings.setting import Setting
 
@@ -14,7 +14,7 @@ class Way(Protocol):
     """A `ports.WayFinder` that may hold a process."""
 
     fault: str
-    """Why no target has a way at all, in one sentence; "" when all is well. Every route then has it as error."""
+    """Why no target has a way at all: a sentence that every route has as its error; "" when all is well."""
 
     async def route(self, url: str, host: str) -> Route:
         """Give the way for this URL."""
@@ -48,7 +48,7 @@ class ProxyWay:
         self,
         https: ProxyServer | None,
         http: ProxyServer | None,
-        bypass: Bypass = Bypass(),
+        bypass: Bypass = NOTHING,
         source: str = "",
         *,
         direct_next: bool = False,
@@ -72,7 +72,7 @@ class ProxyWay:
         if self._bypass.matches(host, _port(url, 80 if plain else 443)):
             return Route(source=f"{self._source} (bypass list)")
         proxy = self._http if plain else self._https
-        return Route(proxy, self._source, self._fallbacks if proxy is not None else ())
+        return Route(proxy, self._source, fallbacks=self._fallbacks if proxy is not None else ())
 
     async def close(self) -> None:
         """Nothing to let go of."""
@@ -97,7 +97,7 @@ class PacWay:
     async def route(self, url: str, host: str) -> Route:
         """Give the way for this URL."""
         if self.fault or self._engine is None:
-            return Route(source=self._source, error=self.fault)
+            return Route(source=self._source, pac=True, error=self.fault)
         answer = await self._engine.ask(*question_for(url, host))
         return read_answer(answer, self._source, self._auth)
 

@@ -1,0 +1,286 @@
+"""Proxy settings of a Linux machine, per consumer, out of files under a root directory.
+
+mdatp: learn.microsoft.com/defender-endpoint/linux-static-proxy-configuration (managed file, command-line
+tool, HTTPS_PROXY of its unit); Arc: `proxy.url` of azcmagent's localconfig.json; apt.conf(5), dnf.conf(5).
+"""
+
+from __future__ import annotations
+
+import configparser
+import json
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from connectivity_check.model import InputError, ProxyAuth, ProxyServer
+from connectivity_check.settings.apt_conf import parse_apt
+from connectivity_check.settings.environment import from_environment
+from connectivity_check.settings.proxy_url import parse_proxy_url
+from connectivity_check.settings.setting import Setting
+
+MDATP = (
+    "etc/opt/microsoft/mdatp/managed/mdatp_managed.json",
+    "etc/opt/microsoft/mdatp/managed/mdeattach_managed.json",
+    "etc/opt/microsoft/mdatp/wdavcfg",
+)
+"""The agent's own files, the one that wins first."""
+_MDATP_SIGNS = ("opt/microsoft/mdatp", "etc/opt/microsoft/mdatp")
+UNIT = "mdatp.service"
+_UNIT_DIRECTORIES = (
+    "lib/systemd/system",
+    "usr/lib/systemd/system",
+    "run/systemd/system",
+    "etc/systemd/system",
+)
+_MANAGER = ("etc/systemd/system.conf", "etc/systemd/system.conf.d/*.conf")
+ARC = "var/opt/azcmagent/localconfig.json"
+_DNF = ("etc/dnf/dnf.conf", "etc/yum.conf")
+_MAX_BYTES = 4 << 20
+
+
+def from_root(
+    root: Path, auth: ProxyAuth | None = None, *, broken: Callable[[str, InputError], None] | None = None
+) -> tuple[Setting, ...]:
+    """Give the settings of the machine whose files are under `root`; a consumer that is not there has none.
+
+    A file that cannot be read or understood raises InputError with file, line and reason; with `broken`, the
+    consumer and the error go there, and the consumer is left out.
+    """
+    found = []
+    for consumer, reader in ("edr", _edr), ("arc", _arc), ("update", _update), ("user", _user):
+        try:
+            setting = reader(root, auth)
+        except InputError as error:
+            if broken is None:
+                raise
+            broken(consumer, error)
+        else:
+            if setting is not None:
+                found.append(setting)
+    return tuple(found)
+
+
+def from_file(path: Path, auth: ProxyAuth | None = None) -> Setting:
+    """Read one file, known by its name, of another machine. Raises InputError, for an unknown name too."""
+    name, text = path.name, _read(path)
+    shown = str(path)
+    if name in (Path(p).name for p in MDATP):
+        proxy = parse_mdatp(text, shown)
+        return _static("edr", shown, proxy, auth)
+    if name == Path(ARC).name:
+        return _static("arc", shown, parse_arc(text, shown), auth)
+    if name in ("dnf.conf", "yum.conf"):
+        return _dnf_setting(text, shown, auth)
+    if name == "apt.conf" or path.parent.name == "apt.conf.d":
+        return _apt_setting([(shown, text)], auth)
+    if name == "environment" or name.endswith(".env"):
+        return _environment("user", parse_environment_file(text, shown), shown, auth)
+    if name == UNIT or path.parent.name == f"{UNIT}.d":
+        variables, _ = parse_unit(text, shown, "Environment")
+        return _environment("edr", variables, shown, auth)
+    raise InputError(
+        f"{path}: not a settings file that is known here; give a .reg export, mdatp_managed.json, wdavcfg, "
+        f"{UNIT}, localconfig.json, apt.conf, dnf.conf, environment, or a machine's root directory"
+    )
+
+
+def parse_mdatp(text: str, name: str) -> str:
+    """Give `cloudService.proxy`, or `proxy`, of a managed file or wdavcfg; "" when there is none."""
+    document = _json_object(text, name)
+    service = document.get("cloudService", {})
+    if not isinstance(service, dict):
+        raise InputError(f"{name}: cloudService is not an object")
+    for key, proxy in (("cloudService.proxy", service.get("proxy")), ("proxy", document.get("proxy"))):
+        if proxy is not None and not isinstance(proxy, str):
+            raise InputError(f"{name}: {key} is not a text")
+        if proxy:
+            return proxy
+    return ""
+
+
+def parse_arc(text: str, name: str) -> str:
+    """Give `proxy.url` of azcmagent's localconfig.json, "" when there is none."""
+    proxy = _json_object(text, name).get("proxy.url", "")
+    if not isinstance(proxy, str):
+        raise InputError(f"{name}: proxy.url is not a text")
+    return proxy
+
+
+def _json_object(text: str, name: str) -> dict[str, object]:
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{name}:{error.lineno}: not JSON: {error.msg}") from None
+    except RecursionError:
+        raise InputError(f"{name}: not JSON that anybody means: nested too deeply") from None
+    if not isinstance(document, dict):
+        raise InputError(f"{name}: not a JSON object")
+    return document
+
+
+def parse_environment_file(text: str, name: str) -> dict[str, str]:
+    """Read NAME=value lines, as in /etc/environment and EnvironmentFile=; `export` and quotes allowed."""
+    variables = {}
+    for number, raw in enumerate(text.splitlines(), 1):
+        line = raw.strip().removeprefix("export ").strip()
+        if not line or line[0] in "#;":
+            continue
+        key, sep, value = line.partition("=")
+        if not sep:
+            raise InputError(f"{name}:{number}: not of the form NAME=value")
+        variables[key.strip()] = _unquoted(value, f"{name}:{number}")
+    return variables
+
+
+def _unquoted(value: str, place: str) -> str:
+    if not value.strip().startswith(("'", '"')):
+        return value.strip()
+    try:
+        return "".join(shlex.split(value, comments=True))
+    except ValueError:
+        raise InputError(f"{place}: the quote is not closed") from None
+
+
+def parse_unit(text: str, name: str, key: str) -> tuple[dict[str, str], list[str]]:
+    """Read `key` (Environment, DefaultEnvironment) of a unit: variables, and the files of EnvironmentFile=.
+
+    An empty assignment takes back what stood before, as systemd.exec(5) has it.
+    """
+    variables: dict[str, str] = {}
+    paths: list[str] = []
+    for number, line in _joined(text):
+        setting, sep, value = line.partition("=")
+        if not sep or setting.strip() not in (key, "EnvironmentFile"):
+            continue
+        if setting.strip() == "EnvironmentFile":
+            paths = [*paths, value.strip().removeprefix("-")] if value.strip() else []
+            continue
+        try:
+            words = shlex.split(value)
+        except ValueError:
+            raise InputError(f"{name}:{number}: a quote is not closed") from None
+        variables = variables if words else {}
+        variables |= {k: v for k, eq, v in (word.partition("=") for word in words) if eq}
+    return variables, paths
+
+
+def _joined(text: str) -> Iterator[tuple[int, str]]:
+    pending, start = "", 1
+    for number, raw in enumerate(text.splitlines(), 1):
+        if raw.lstrip().startswith(("#", ";")):
+            continue
+        start = start if pending else number
+        if raw.endswith("\\"):
+            pending += raw[:-1] + " "
+            continue
+        yield start, pending + raw
+        pending = ""
+    if pending:
+        yield start, pending
+
+
+def _edr(root: Path, auth: ProxyAuth | None) -> Setting | None:
+    for path in (root / name for name in MDATP):
+        if path.is_file() and (proxy := parse_mdatp(_read(path), str(path))):
+            return _static("edr", str(path), proxy, auth)
+    found = _unit_variables(root)
+    if found is None and not any((root / sign).exists() for sign in _MDATP_SIGNS):
+        return None
+    return _environment("edr", found or {}, UNIT, auth)
+
+
+def _unit_variables(root: Path) -> dict[str, str] | None:
+    """The environment of mdatp's unit: of the manager, of the unit, of its drop-ins; None without a unit."""
+    variables: dict[str, str] = {}
+    for pattern in _MANAGER:
+        for path in sorted(root.glob(pattern)):
+            variables |= parse_unit(_read(path), str(path), "DefaultEnvironment")[0]
+    units = [root / d / UNIT for d in reversed(_UNIT_DIRECTORIES) if (root / d / UNIT).is_file()]
+    drop_ins = {p.name: p for d in _UNIT_DIRECTORIES for p in (root / d / f"{UNIT}.d").glob("*.conf")}
+    if not units and not drop_ins:
+        return None
+    files: list[str] = []
+    for path in units[:1] + [drop_ins[name] for name in sorted(drop_ins)]:
+        own, paths = parse_unit(_read(path), str(path), "Environment")
+        variables |= own
+        files += paths
+    for name in files:  # they win over Environment= (systemd.exec(5))
+        path = root / name.lstrip("/")
+        if path.is_file():
+            variables |= parse_environment_file(_read(path), str(path))
+    return variables
+
+
+def _arc(root: Path, auth: ProxyAuth | None) -> Setting | None:
+    path = root / ARC
+    return _static("arc", str(path), parse_arc(_read(path), str(path)), auth) if path.is_file() else None
+
+
+def _update(root: Path, auth: ProxyAuth | None) -> Setting | None:
+    directory = root / "etc/apt"
+    if directory.is_dir():
+        parts = sorted(p for p in directory.glob("apt.conf.d/*") if p.suffix in ("", ".conf") and p.is_file())
+        paths = [*parts, *(p for p in [directory / "apt.conf"] if p.is_file())]
+        return _apt_setting([(str(path), _read(path)) for path in paths], auth)
+    for path in (root / name for name in _DNF):
+        if path.is_file():
+            return _dnf_setting(_read(path), str(path), auth)
+    return None
+
+
+def _apt_setting(files: list[tuple[str, str]], auth: ProxyAuth | None) -> Setting:
+    proxies: dict[str, ProxyServer | None] = {}
+    source = "apt.conf: no proxy is set"
+    for name, text in files:
+        for kind, proxy in parse_apt(text, name).items():
+            proxies[kind] = None if proxy in ("DIRECT", "") else parse_proxy_url(proxy, auth, where=name)
+            source = name
+    http = proxies.get("http")
+    return Setting("update", source, proxies.get("https", http), http)
+
+
+def _dnf_setting(text: str, name: str, auth: ProxyAuth | None) -> Setting:
+    parser = configparser.ConfigParser(interpolation=None, strict=False)
+    try:
+        parser.read_string(text, source=name)
+    except configparser.Error as error:
+        line = getattr(error, "lineno", None)
+        raise InputError(f"{name}:{line or 1}: not of the form [section] and name=value") from None
+    proxy = parser.get("main", "proxy", fallback="").strip()
+    if proxy.lower() in ("", "_none_"):
+        return Setting("update", f"{name}: no proxy is set")
+    return _static("update", name, proxy, auth)
+
+
+def _user(root: Path, auth: ProxyAuth | None) -> Setting | None:
+    path = root / "etc/environment"
+    if not path.is_file():
+        return None
+    shown = str(path)
+    return from_environment(parse_environment_file(_read(path), shown), auth, file=shown)
+
+
+def _static(consumer: str, source: str, proxy: str, auth: ProxyAuth | None) -> Setting:
+    if not proxy:
+        return Setting(consumer, f"{source}: no proxy is set")
+    server = parse_proxy_url(proxy, auth, where=source)
+    return Setting(consumer, source, server, server)
+
+
+def _environment(consumer: str, variables: dict[str, str], source: str, auth: ProxyAuth | None) -> Setting:
+    found = from_environment(variables, auth, consumer=consumer, file=source)
+    return found or Setting(consumer, f"{source}: no proxy is set")
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if len(data) > _MAX_BYTES:
+        raise InputError(f"{path}: larger than 4 MiB, no settings file")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeError:
+        raise InputError(f"{path}: not UTF-8 text") from None
