@@ -66,3 +66,4 @@ def queued_troubles(udp: socket.socket) -> Iterator[tuple[bytes, Trouble]]:
                 code = int.from_bytes(data[:4], sys.byteorder)  # sock_extended_err begins with ee_errno
                 if icmp is not None and code != errno.EMSGSIZE:
                     yield datagram, trouble_of(OSError(code, ""), icmp)
+    yield from ()
