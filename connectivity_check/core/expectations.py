@@ -14,7 +14,8 @@ A file of expectations is a mapping with two keys:
         statuses: [200]
         issuers: vendor            a set of above, or a list of names
 
-Every key but `hosts`, `ports`, `rows` and `source` is a field of `model.Expectation`; what is left out keeps its default.
+Every key but `hosts`, `ports`, `rows` and `source` is a field of `model.Expectation`; what is left out keeps
+its default.
 """
 
 from __future__ import annotations

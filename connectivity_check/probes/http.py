@@ -32,6 +32,7 @@ _KEPT = frozenset(
         "location",
         "x-cache",
         "x-squid-error",
+        "proxy-status",
         "www-authenticate",
         "proxy-authenticate",
         "x-blocked-by",
@@ -42,7 +43,7 @@ _KEPT = frozenset(
     )
 )
 _KEPT_PARTS = ("block", "filter", "policy", "incident")
-_ANY_SERVICE_MAY = frozenset((403, 451))
+_FILTERS_USE = frozenset((403, 451))
 """Statuses that filters use as well; with HTML they are judged by what they show, not by the number."""
 
 
@@ -86,7 +87,7 @@ class HttpProbe:
             if revocation:
                 seen = judge_revocation(answer, expectation, page, self._clock.utc(), evidence)
             else:
-                seen = _judge(answer, expectation, page, evidence)
+                seen = _judge(answer, expectation, page, evidence, through_proxy=request.absolute_form)
         if seen is None and request.echo:
             seen = _compare_echo(sent, answer, evidence)
         step = Step.REVOCATION if revocation else Step.HTTP_ROUND_TRIP
@@ -196,8 +197,19 @@ def _judge(answer: Answer, expectation: Expectation, page: Page, evidence: dict[
         return Seen.HTTP_STATUS
     if "vendor" in evidence:
         return Seen.HTTP_CONTENT
-    if page.html and not expectation.html_allowed and (due or status < 400 or status in _ANY_SERVICE_MAY):
+    if answer.header("x-squid-error") or "error=" in answer.header("proxy-status"):
+        return Seen.HTTP_STATUS  # a proxy speaks for itself (RFC 9209 section 2.1.1), not for the service
+    if page.html and not expectation.html_allowed and (due or status < 400 or status in _FILTERS_USE):
         return Seen.HTTP_CONTENT
+    if (
+        page.html
+        and expectation.kind is Kind.PLAIN
+        and status in _FILTERS_USE
+        and status not in expectation.statuses
+    ):
+        return Seen.HTTP_CONTENT  # in clear text nobody vouches for such a page
+    if through_proxy and status >= 500 and status not in expectation.statuses:
+        return Seen.HTTP_STATUS  # "any status" means the service's; this may well be the proxy's
     if not due:
         return Seen.HTTP_STATUS
     if expectation.body_contains and evidence["method"] != "HEAD":

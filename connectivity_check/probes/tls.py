@@ -54,7 +54,7 @@ class TlsProbe:
         name = server_name if send_name else ""
         evidence: dict[str, Json] = {
             "server_name": name,
-            "address": stream.address,
+            **_peer(stream),
             "offered": _OFFERED[variant],
             "stage": "client_hello",
             "received": 0,
@@ -200,6 +200,16 @@ class _Attempt:
             await self._flush()
         except OSError:
             return  # it is gone already
+
+
+def _peer(stream: Stream) -> dict[str, Json]:
+    """Give address, port and maximum segment size, as far as this kind of stream knows them."""
+    found: dict[str, Json] = {"address": stream.address}
+    for key, name in (("port", "port"), ("ip_mss", "mss")):
+        value = getattr(stream, name, None)
+        if isinstance(value, int):
+            found[key] = value
+    return found
 
 
 def _failed(error: Exception, attempt: _Attempt, evidence: dict[str, Json]) -> Seen:
