@@ -18,6 +18,8 @@ from connectivity_check.model import Observation, ProxyServer, Role, Step, Targe
 
 UNROUTABLE = "192.0.2.1"
 """TEST-NET-1 (RFC 5737): no network has it, so who answers for it answers for everybody."""
+PORTAL_HOST = "www.msftconnecttest.com"
+"""The host of the connectivity test page, /connecttest.txt on port 80, whose body is known."""
 DEFAULT_CONTROL = "www.microsoft.com"
 """The server name of last resort, when no row of the run passes."""
 SMALL_MSS = 536
@@ -94,15 +96,12 @@ def _wanted(target: Target, seen: Sequence[Observation], known: Known, means: Me
         yield from _of_connect(target, seen, failed, known)
         yield from _of_addresses(target, seen, means)
     elif failed.step is Step.PROXY_CONNECT or (failed.via and failed.step is Step.HTTP_ROUND_TRIP):
-        yield from _of_proxy(target, failed, known)
+        yield from _of_proxy(target, seen, failed, known)
     elif failed.step is Step.TLS_HANDSHAKE:
         yield from _of_tls(target, seen, failed, known)
         yield from _of_addresses(target, seen, means)
-    if failed.step.order >= Step.TLS_HANDSHAKE.order:
-        yield Control(
-            Role.PORTAL, Ask.REQUEST, name="www.msftconnecttest.com", port=80, shared=True,
-            proxy=target.route.proxy,
-        )  # fmt: skip
+    if failed.step.order >= Step.TLS_HANDSHAKE.order and not failed.via:
+        yield Control(Role.PORTAL, Ask.REQUEST, name=PORTAL_HOST, port=80, shared=True)
     yield from _other_ways(target, failed, means)
 
 
@@ -234,7 +233,9 @@ def _of_connect(
             yield Control(Role.HOPS, Ask.HOPS, address=address, port=target.port)
 
 
-def _of_proxy(target: Target, failed: Observation, known: Known) -> Iterator[Control]:
+def _of_proxy(
+    target: Target, seen: Sequence[Observation], failed: Observation, known: Known
+) -> Iterator[Control]:
     proxy, host = target.route.proxy, target.host or ""
     control = known.control_for(target, failed.via)
     name = control.host if control else DEFAULT_CONTROL
@@ -244,7 +245,10 @@ def _of_proxy(target: Target, failed: Observation, known: Known) -> Iterator[Con
     if failed.seen in (Seen.PROXY_STATUS, Seen.TIMEOUT, Seen.HTTP_STATUS):
         yield Control(Role.ALTERNATE, Ask.RESOLVE, name=host)
         # The same host by address: a proxy that cannot look the name up can still connect.
-        yield Control(Role.GOOD_ADDRESS, Ask.TUNNEL, name=host, port=target.port, proxy=proxy)
+        here = [each for each in of(seen, Step.RESOLVE, Role.ALTERNATE) if each.ok]
+        if here and target.tls:
+            address = addresses_of(here[0])[0]
+            yield Control(Role.GOOD_ADDRESS, Ask.TUNNEL, name=address, port=target.port, proxy=proxy)
 
 
 def _of_tls(

@@ -1,0 +1,49 @@
+"""What a run has seen so far, while it goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+from connectivity_check.core.known import Known, known
+from connectivity_check.model import Observation, Target
+from connectivity_check.ports import Clock
+
+FRESH_S = 0.05
+"""How old the gathered knowledge may be: gathering it for every one of 98 failing rows would take longer
+than the controls themselves."""
+
+
+class Ledger:
+    """Observations by row, stamped with the time of the run."""
+
+    def __init__(self, targets: Sequence[Target], clock: Clock) -> None:
+        self.targets = tuple(targets)
+        self.rows: list[list[Observation]] = [[] for _ in targets]
+        self.shared: list[Observation] = []
+        self.first_pass = asyncio.Event()
+        """Set when a row has passed, or when none can any more."""
+        self._clock = clock
+        self._begin = clock.now()
+        self._known: Known | None = None
+        self._known_at = 0.0
+
+    def note(self, sink: list[Observation], observation: Observation) -> Observation:
+        """Write an observation down; it ended just now."""
+        begun = max(0.0, self._clock.now() - self._begin - observation.took_s)
+        stamped = replace(observation, started_s=round(begun, 6))
+        sink.append(stamped)
+        return stamped
+
+    def known(self) -> Known:
+        """Give what the run knows now."""
+        now = self._clock.now()
+        if self._known is None or now - self._known_at > FRESH_S:
+            self._known, self._known_at = known(self.targets, self.rows, self.shared), now
+        return self._known
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the run began."""
+        return self._clock.now() - self._begin

@@ -1,0 +1,285 @@
+"""One walk: resolve, connect, proxy, TLS, request, each step noted, the first failure ends it.
+
+The row's own chain is a walk, and so is a control that repeats it with one thing changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+
+from connectivity_check.core.facts import addresses_of
+from connectivity_check.model import (
+    Expectation,
+    Json,
+    Observation,
+    ProxyScheme,
+    ProxyServer,
+    Role,
+    Step,
+)
+from connectivity_check.ports import HttpRequest, Network, Stream, TlsVariant, Tried
+from connectivity_check.runner import budget as share
+from connectivity_check.runner.budget import Budget
+
+MAX_ADDRESSES = 4
+"""Per family: what a client would try before it gives up."""
+HEAD_START_S = 0.05
+"""How long an IPv6 connection may be behind an IPv4 one and still be preferred (RFC 8305 gives the reverse
+case 250 ms; here both were begun at once)."""
+
+_ANYTHING = Expectation()
+
+
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """Where a walk goes and how it differs from the agent's own way."""
+
+    name: str
+    port: int
+    tls: bool
+    role: Role = Role.PROBE
+    address: str = ""
+    """Connect here instead of resolving."""
+    proxy: ProxyServer | None = None
+    tunnel_to: str = ""
+    """Ask the proxy for this host instead of `name`."""
+    server_name: str = ""
+    send_name: bool = True
+    variant: TlsVariant = TlsVariant.NORMAL
+    mss: int | None = None
+    request: HttpRequest | None = None
+    """None: end after TLS, or after the tunnel when there is no TLS."""
+    expectation: Expectation = _ANYTHING
+    last_only: bool = False
+    """Note successes of the last step alone: a control says one thing."""
+
+
+@dataclass(slots=True)
+class Walk:
+    """The doing of one journey."""
+
+    network: Network
+    budget: Budget
+    journey: Journey
+    note: Callable[[Observation], Observation]
+    proxy_addresses: Callable[[ProxyServer], Awaitable[Observation]]
+    _spare: list[asyncio.Task[Tried]] = field(default_factory=list)
+
+    async def go(self) -> bool:
+        """Walk; true when the end was reached. Whatever happens, every connection is closed."""
+        stream: Stream | None = None
+        try:
+            stream = await self._open()
+            if stream is None:
+                return False
+            if self.journey.tls:
+                stream = await self._handshake(stream) or stream
+                if self._failed:
+                    return False
+            return await self._request(stream)
+        finally:
+            if stream is not None:
+                stream.close()
+            await self._end_spare()
+
+    _failed: bool = False
+
+    def _seen(self, observation: Observation, *, last: bool = False) -> Observation:
+        if not observation.ok:
+            self._failed = True
+        if self.journey.proxy and not observation.via:
+            observation = replace(observation, via=self.journey.proxy.url)
+        observation = replace(observation, role=self.journey.role)
+        if self.journey.last_only and observation.ok and not last:
+            return observation
+        return self.note(observation)
+
+    def _time(self, portion: float) -> float:
+        if self.journey.role is Role.PROBE:
+            return self.budget.step(portion)
+        return self.budget.control()
+
+    async def _open(self) -> Stream | None:
+        if self.journey.proxy:
+            return await self._open_by_proxy(self.journey.proxy)
+        if self.journey.address:
+            addresses: tuple[str, ...] = (self.journey.address,)
+        else:
+            addresses = await self._resolve()
+        return await self._connect(addresses, self.journey.port) if addresses else None
+
+    async def _resolve(self) -> tuple[str, ...]:
+        name = self.journey.name
+        if _is_address(name):
+            return (name,)
+        asked = self.network.resolve(name, budget_s=self._time(share.RESOLVE), role=self.journey.role)
+        if name in self.network.local_names and self.journey.role is Role.PROBE:
+            return await self._resolve_here(asked)
+        return addresses_of(self._seen(await asked))
+
+    async def _resolve_here(self, asked: Awaitable[Observation]) -> tuple[str, ...]:
+        """The hosts file knows the name: the agent goes where it says, whatever DNS says."""
+        look_up = self.network.look_up(self.journey.name, budget_s=self._time(share.RESOLVE))
+        dns, here = await asyncio.gather(asked, look_up)
+        self.note(dns)
+        self.note(here)
+        if here.ok:
+            self.note(replace(here, role=Role.PROBE))
+            return addresses_of(here)
+        return addresses_of(dns)
+
+    async def _connect(self, addresses: tuple[str, ...], port: int) -> Stream | None:
+        """Begin everywhere at once, go on with the first that accepts; the rest is awaited at the end."""
+        seconds = self._time(share.CONNECT)
+        tasks = [
+            asyncio.create_task(
+                self.network.connect(
+                    address, port, budget_s=seconds, role=self.journey.role, mss=self.journey.mss
+                )
+            )
+            for address in _some(addresses)
+        ]
+        self._spare = list(tasks)
+        winner = await _first_good(tasks)
+        if winner is None:
+            return None
+        self._spare.remove(winner)
+        tried = winner.result()
+        self._seen(tried.observation)
+        self._failed = False
+        return tried.stream
+
+    async def _end_spare(self) -> None:
+        try:
+            for task in self._spare:
+                tried = await task
+                failed = self._failed
+                self._seen(tried.observation)
+                self._failed = failed
+        finally:
+            for task in self._spare:
+                task.cancel()
+            for done in await asyncio.gather(*self._spare, return_exceptions=True):
+                if isinstance(done, Tried) and done.stream:
+                    done.stream.close()
+
+    async def _open_by_proxy(self, proxy: ProxyServer) -> Stream | None:
+        if _is_address(proxy.host):
+            addresses: tuple[str, ...] = (proxy.host,)
+        else:
+            found = self._seen(await self.proxy_addresses(proxy))
+            addresses = addresses_of(found) if found.ok else ()
+        stream = await self._connect(addresses, proxy.port) if addresses else None
+        if stream is None or (self._plain and proxy.scheme is ProxyScheme.HTTP):
+            return stream
+        if self._plain and proxy.scheme is ProxyScheme.HTTPS:
+            return await self._tls_with_proxy(stream, proxy)
+        tried = await self.network.tunnel(
+            stream,
+            proxy,
+            self.journey.tunnel_to or self.journey.name,
+            self.journey.port,
+            budget_s=self._time(share.TUNNEL),
+            role=self.journey.role,
+        )
+        last = not self.journey.tls and self.journey.request is None
+        self._seen(tried.observation, last=last)
+        if tried.stream is None:
+            stream.close()
+        return tried.stream
+
+    @property
+    def _plain(self) -> bool:
+        """A plain request goes to the proxy in absolute form, without a tunnel."""
+        return not self.journey.tls and self.journey.request is not None
+
+    async def _tls_with_proxy(self, stream: Stream, proxy: ProxyServer) -> Stream | None:
+        tried = await self.network.handshake(stream, proxy.host, budget_s=self._time(share.TLS))
+        if tried.observation.ok and tried.stream:
+            return tried.stream
+        (tried.stream or stream).close()
+        evidence: dict[str, Json] = {
+            "stage": "tls",
+            "proxy": proxy.url,
+            "tls": dict(tried.observation.evidence),
+        }
+        self._seen(replace(tried.observation, step=Step.PROXY_CONNECT, evidence=evidence))
+        return None
+
+    async def _handshake(self, stream: Stream) -> Stream | None:
+        tried = await self.network.handshake(
+            stream,
+            self.journey.server_name or self.journey.name,
+            budget_s=self._time(share.TLS),
+            role=self.journey.role,
+            variant=self.journey.variant,
+            send_name=self.journey.send_name,
+        )
+        self._seen(tried.observation, last=self.journey.request is None)
+        if tried.stream is not None and not tried.observation.ok and self.journey.role is Role.PROBE:
+            await self._look_behind(tried.stream)
+        return tried.stream
+
+    async def _look_behind(self, stream: Stream) -> None:
+        """Read what a server with a wrong certificate says: the time, or a block page."""
+        if self.journey.request is None:
+            return
+        seen = await self.network.exchange(
+            stream,
+            self.journey.request,
+            self.journey.expectation,
+            budget_s=self.budget.step(share.CONTROL),
+            role=Role.AFTER_FAILURE,
+        )
+        self.note(replace(seen, role=Role.AFTER_FAILURE, via=seen.via or stream.via))
+
+    async def _request(self, stream: Stream) -> bool:
+        request, proxy = self.journey.request, self.journey.proxy
+        if request is None:
+            return True
+        if proxy and self._plain and proxy.scheme is not ProxyScheme.SOCKS5H:
+            request = replace(request, absolute_form=True, proxy=proxy)
+        seen = await self.network.exchange(
+            stream,
+            request,
+            self.journey.expectation,
+            budget_s=self._time(share.REQUEST),
+            role=self.journey.role,
+        )
+        return self._seen(seen, last=True).ok
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _some(addresses: tuple[str, ...]) -> list[str]:
+    """At most four of each family, IPv6 first, as a client prefers them (RFC 6724)."""
+    six = [each for each in addresses if ":" in each][:MAX_ADDRESSES]
+    return six + [each for each in addresses if ":" not in each][:MAX_ADDRESSES]
+
+
+async def _first_good(tasks: list[asyncio.Task[Tried]]) -> asyncio.Task[Tried] | None:
+    """Give the first task that connected; of several, the first in the order of the list."""
+    pending = set(tasks)
+    while pending:
+        _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        if not _good(tasks):
+            continue
+        before = tasks[: tasks.index(_good(tasks)[0])]
+        waiting = [task for task in before if task in pending]
+        if waiting:
+            await asyncio.wait(waiting, timeout=HEAD_START_S, return_when=asyncio.FIRST_COMPLETED)
+        return _good(tasks)[0]
+    return None
+
+
+def _good(tasks: list[asyncio.Task[Tried]]) -> list[asyncio.Task[Tried]]:
+    return [task for task in tasks if task.done() and task.result().stream is not None]
