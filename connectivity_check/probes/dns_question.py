@@ -92,8 +92,10 @@ def parse_server(server: str | tuple[str, int]) -> tuple[str, int]:
     if not isinstance(server, str):
         address, port = server
     elif server.startswith("["):
-        address, _, rest = server[1:].partition("]")
-        port = _parse_port(rest.removeprefix(":")) if rest else PORT
+        address, closed, rest = server[1:].partition("]")
+        if not closed or (rest and not rest.startswith(":")):
+            raise ValueError(f"{server[:80]!r} is no address with a port")
+        port = _parse_port(rest[1:]) if rest else PORT
     elif server.count(":") == 1:
         address, _, rest = server.partition(":")
         port = _parse_port(rest)
