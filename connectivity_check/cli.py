@@ -13,7 +13,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from allowlists.model import ParseError
@@ -127,7 +127,7 @@ def _write_result(wish: Wish, report: Report, code: gate.Code) -> int:
 
 
 def _sender(wish: Wish) -> Callable[[Report], None]:
-    """Give what hands a report to the controller; what is wrong with its address is said now, not after the run."""
+    """Give what hands a report to the controller; a bad address is refused now, not after the run."""
     if not wish.report_to:
         return lambda report: None
     from connectivity_check import delivery, wiring
@@ -148,7 +148,7 @@ def _sender(wish: Wish) -> Callable[[Report], None]:
 
 
 def _refuse(given: Sequence[str], reason: str, code: gate.Code) -> int:
-    """Say in one sentence why there is no result; a monitoring system reads standard output and its own code."""
+    """Say in one sentence why there is no result; a monitoring system reads that on standard output."""
     _say(cli_options.without_credentials(reason))
     if "--nagios" in given or "nagios" in given or "--format=nagios" in given:
         _print(f"PREFLIGHT UNKNOWN - {_one_line(cli_options.without_credentials(reason))}\n".encode())
@@ -158,10 +158,8 @@ def _refuse(given: Sequence[str], reason: str, code: gate.Code) -> int:
 
 def _say(sentence: str) -> None:
     """Print one line to standard error; a closed one is no failure."""
-    try:
+    with suppress(OSError, ValueError, AttributeError):
         print(f"{PROGRAM}: {_one_line(sentence)}", file=sys.stderr, flush=True)
-    except (OSError, ValueError, AttributeError):
-        pass
 
 
 def _one_line(text: str) -> str:
@@ -172,8 +170,8 @@ def _one_line(text: str) -> str:
 def _print(data: bytes) -> None:
     """Write to standard output; a reader that went away (`| head`) is no failure and changes no exit code.
 
-    Files and pipes get the bytes as they are, a terminal the characters that it has. Raises InputError when it
-    cannot be written for another reason (a full disk).
+    Files and pipes get the bytes as they are, a terminal the characters that it has. Raises InputError when
+    it cannot be written for another reason (a full disk).
     """
     out = sys.stdout
     if out is None:  # closed by whoever started us

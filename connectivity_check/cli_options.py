@@ -12,14 +12,8 @@ from typing import NoReturn
 
 from allowlists.model import OPERATING_SYSTEMS
 from connectivity_check.model import InputError
-
-FORMATS = ("table", "json", "csv", "xlsx", "junit", "html", "markdown", "nagios")
-LANGUAGES = ("en", "ja")
-
-_SUFFIXES = {
-    ".txt": "table", ".json": "json", ".csv": "csv", ".xlsx": "xlsx", ".xml": "junit", ".html": "html",
-    ".htm": "html", ".md": "markdown",
-}  # fmt: skip
+from connectivity_check.render.formats import Format, format_of
+from connectivity_check.render.texts import Lang
 
 _EXAMPLES = """examples:
   isolator-check                                        the standard list, the way this system goes out
@@ -73,10 +67,10 @@ class Wish:
     baseline: str
     strict: bool
     gate: bool
-    format: str
+    format: Format
     output: str
     """"" or "-": standard output."""
-    language: str
+    language: Lang
     report_to: str
 
 
@@ -136,7 +130,7 @@ def parse(arguments: Sequence[str] | None) -> Wish:
         gate=options.gate,
         format=_format(options),
         output=options.output if options.output not in (None, "-") else "",
-        language=options.lang,
+        language=Lang(options.lang),
         report_to=options.report_to or "",
     )
 
@@ -229,13 +223,18 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 def _add_result(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the result")
-    what = f"{', '.join(FORMATS)} (default: by the end of -o's name, else table)"
-    group.add_argument("--format", choices=FORMATS, metavar="FORMAT", help=what)
+    what = f"{', '.join(Format)} (default: by the end of -o's name, else table)"
+    group.add_argument("--format", choices=[str(each) for each in Format], metavar="FORMAT", help=what)
     what = "same as --format nagios; the exit code follows the monitoring plugins, too"
     group.add_argument("--nagios", action="store_const", const="nagios", dest="format", help=what)
     what = "write here, whole or not at all; - is standard output"
     group.add_argument("-o", "--output", type=_text, metavar="FILE", help=what)
-    group.add_argument("--lang", choices=LANGUAGES, default="en", help="language of the report (default: en)")
+    group.add_argument(
+        "--lang",
+        choices=[str(each) for each in Lang],
+        default="en",
+        help="language of the report (default: en)",
+    )
     what = "say what changed since this JSON report"
     group.add_argument("--baseline", type=_text, metavar="FILE", help=what)
     what = "required endpoints that work with warnings make the exit code 1"
@@ -272,18 +271,16 @@ def _measuring(options: argparse.Namespace) -> str:
     return ""
 
 
-def _format(options: argparse.Namespace) -> str:
-    """Give the format: as asked, else by the suffix of the output, else a table (a gate's file: JSON)."""
+def _format(options: argparse.Namespace) -> Format:
+    """Give the format: as asked, else by the name of the output, else a table (a gate's file: JSON)."""
     if options.format:
-        return str(options.format)
+        return Format(options.format)
     if options.output in (None, "-"):
-        return "table"
-    suffix = os.path.splitext(options.output)[1].lower()
-    if suffix in _SUFFIXES:
-        return _SUFFIXES[suffix]
-    if options.gate:
-        return "json"
-    raise InputError(f"-o {options.output!a} does not tell the format; add --format {'|'.join(FORMATS)}")
+        return Format.TABLE
+    told = format_of(options.output) or (Format.JSON if options.gate else None)
+    if told is None:
+        raise InputError(f"-o {options.output!a} does not tell the format; add --format {'|'.join(Format)}")
+    return told
 
 
 def _text(text: str) -> str:

@@ -6,19 +6,32 @@ Everything heavy is imported where it is needed, so that a usage error and --hel
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sys
-from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from connectivity_check.cli_options import Wish
-from connectivity_check.model import InputError, ListInfo, ProxyAuth, ProxyServer, Report, Target
+from connectivity_check.model import (
+    Expectation,
+    InputError,
+    ListInfo,
+    PathKind,
+    PathSettings,
+    ProxyAuth,
+    Report,
+    Target,
+)
+from connectivity_check.render.screen import PLAIN, Screen, screen_of
 
 if TYPE_CHECKING:
     import asyncio
 
     from connectivity_check.core.plan import Expect
+    from connectivity_check.runner import RunOptions
+    from connectivity_check.settings import consumers
 
 MAX_REPORT_BYTES = 256 * 1024 * 1024
 """A report of 500 rows with every control has some 5 MB."""
@@ -35,28 +48,75 @@ class Result:
 async def measure(wish: Wish, stop: asyncio.Event) -> Report:
     """Measure what is wanted; `stop` ends it early, with a partial report.
 
-    Raises InputError for what cannot be used (list, PAC file, address) and MeasureError when nothing can be
+    Raises InputError for what cannot be used (list, file, address) and MeasureError when nothing can be
     measured here. A progress bar is shown when standard error is a terminal.
     """
     from connectivity_check import files, runner
     from connectivity_check.probes import network
     from connectivity_check.render.progress import LiveProgress
+    from connectivity_check.settings import consumers
 
-    expect = files.load_expectations(wish.expectations or None).of
-    targets, lists = _targets(wish, expect)
+    targets, lists = _targets(wish, files.load_expectations(wish.expectations or None).of)
     _check_source(wish.source_address)
-    control = _control_proxy(wish)
-    path, ways = await _way(wish)
-    try:
-        net = network.build(wish)
-        progress = LiveProgress(len(targets), sys.stderr)
-        try:
-            return await runner.run(targets, runner.Tools(net, ways, clock), options, progress.on_row)
-        finally:
-            progress.done()
-            await net.close()
-    finally:
-        await ways.close()
+    clock = runner.SystemClock()
+    net = network.build(
+        clock,
+        servers=wish.resolvers,
+        source_address=wish.source_address or None,
+        ca_file=wish.ca or None,
+        public_ca_file=wish.public_ca or None,
+    )
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(net.close)
+        path, way = await consumers.find_way(_way_wish(wish))
+        stack.push_async_callback(way.close)
+        options = _run_options(wish, lists, path, stop)
+        progress = LiveProgress(len(targets), sys.stderr, wish.language)
+        stack.callback(progress.done)
+        return await runner.run(targets, runner.Tools(net, way, clock), options, progress.on_row)
+
+
+def _way_wish(wish: Wish) -> consumers.Wish:
+    from connectivity_check.settings import consumers
+
+    auth = ProxyAuth(wish.proxy_auth) if wish.proxy_auth else None
+    return consumers.Wish(
+        proxy=wish.proxy,
+        pac=wish.pac,
+        wpad=wish.wpad,
+        direct=wish.direct,
+        auth=auth,
+        settings=wish.settings,
+        budget_s=wish.timeout_s,
+    )
+
+
+def _run_options(
+    wish: Wish, lists: tuple[ListInfo, ...], path: PathSettings, stop: asyncio.Event
+) -> RunOptions:
+    from connectivity_check.core.plan import own_target
+    from connectivity_check.runner import RunOptions
+    from connectivity_check.settings.proxy_url import parse_proxy_url
+
+    control = parse_proxy_url(wish.control_proxy, where="--control-proxy") if wish.control_proxy else None
+    if wish.control_host:
+        own_target(wish.control_host, lambda *_: Expectation(), 0)  # refuses what is no HOST[:PORT]
+    proxies = {each.proxy: each for each in path.consumers if each.kind is PathKind.PROXY}
+    return RunOptions(
+        timeout_s=wish.timeout_s,
+        deadline_s=wish.deadline_s,
+        concurrency=wish.concurrency,
+        trace=wish.trace,
+        control_proxy=control,
+        control_resolver=wish.control_resolver or None,
+        control_host=wish.control_host or None,
+        lists=lists,
+        path=path,
+        other_proxies=tuple(parse_proxy_url(url, where=each.source) for url, each in proxies.items()),
+        source_address=wish.source_address or None,
+        host=socket.gethostname(),
+        stop=stop,
+    )
 
 
 def _targets(wish: Wish, expect: Expect) -> tuple[tuple[Target, ...], tuple[ListInfo, ...]]:
@@ -90,23 +150,12 @@ def _check_source(address: str) -> None:
         raise InputError(f"--source-address {address} is no address of this host: {reason}") from None
 
 
-def _control_proxy(wish: Wish) -> ProxyServer | None:
-    from connectivity_check.settings.proxy_url import parse_proxy_url
-
-    return parse_proxy_url(wish.control_proxy, where="--control-proxy") if wish.control_proxy else None
-
-
 def check_output(path: str) -> None:
     """Refuse an output that cannot be written now, and not after a minute of measuring. "" is fine."""
-    if not path:
-        return
-    folder = os.path.dirname(path) or "."
-    if os.path.isdir(path):
-        raise InputError(f"-o {path} is a directory; name a file in it")
-    if not os.path.isdir(folder):
-        raise InputError(f"-o {path} cannot be written: there is no directory {folder}")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"-o {path} cannot be written: no permission to make a file in {folder}")
+    from connectivity_check.render import output
+
+    if path:
+        output.check_writable(path)
 
 
 def read_report(path: str) -> Report:
@@ -144,15 +193,30 @@ def compared(before: Report, report: Report) -> Report:
 
 
 def rendered(report: Report, wish: Wish) -> Result:
-    """Give the report in the format that is wanted, without secrets."""
-    raise NotImplementedError
+    """Give the report in the format that is wanted, without secrets; a table as the terminal can show it."""
+    from connectivity_check.render import as_nagios, formats
+
+    kind = wish.format
+    screen = PLAIN if wish.output or sys.stdout is None else _screen()
+    data = formats.render_report(report, kind, wish.language, screen)
+    return Result(data, as_nagios.nagios_state(report) if kind is formats.Format.NAGIOS else None)
+
+
+def _screen() -> Screen:
+    width = shutil.get_terminal_size((PLAIN.width, 24)).columns if sys.stdout.isatty() else PLAIN.width
+    no_colour, dumb = bool(os.environ.get("NO_COLOR")), os.environ.get("TERM", "dumb") == "dumb"
+    return screen_of(sys.stdout, width, no_colour=no_colour, dumb=dumb)
 
 
 def document(report: Report) -> bytes:
     """Give the report as JSON, without secrets."""
-    raise NotImplementedError
+    from connectivity_check.render.formats import Format, render_report
+
+    return render_report(report, Format.JSON)
 
 
 def write_file(path: str, data: bytes) -> None:
     """Write a report, whole or not at all. Raises InputError."""
-    raise NotImplementedError
+    from connectivity_check.render import output
+
+    output.write_report(path, data)

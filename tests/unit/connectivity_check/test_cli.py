@@ -190,7 +190,7 @@ def test_an_output_that_cannot_be_is_refused_before_the_run(
     measured: Measured, capsys: Captured, tmp_path: Path, bad: str
 ) -> None:
     assert cli.main(["--format", "json", "-o", str(tmp_path / bad)]) == 2
-    refused(capsys, 2, "-o ")
+    refused(capsys, 2, "the report cannot be written to")
     assert measured.wishes == []
 
 
