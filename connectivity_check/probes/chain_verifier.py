@@ -68,7 +68,7 @@ def verify(context: ssl.SSLContext, chain: Sequence[bytes], name: str) -> Verdic
         puppet = context.wrap_bio(
             incoming, outgoing, server_hostname=name if context.check_hostname else None
         )
-    except (ValueError, ssl.SSLError) as error:  # a name with a leading dot, a zero byte...
+    except (ValueError, TypeError, ssl.SSLError) as error:  # a leading dot, a zero byte...
         return Verdict(-1, f"the name cannot be checked: {error}")
     cipher = _ECDSA if _is_elliptic(chain[0]) else _RSA
     hello = _message(2, _HELLO % cipher)

@@ -185,7 +185,9 @@ class HttpProbe:
         return page
 
 
-def _judge(answer: Answer, expectation: Expectation, page: Page, evidence: dict[str, Json]) -> Seen | None:
+def _judge(
+    answer: Answer, expectation: Expectation, page: Page, evidence: dict[str, Json], *, through_proxy: bool
+) -> Seen | None:
     """Say whether the answer is one of the service.
 
     A known block page is one whatever its status. HTML where none is due counts as content when the status

@@ -150,7 +150,10 @@ class _Attempt:
 
     def begin(self, context: ssl.SSLContext, name: str) -> None:
         """Make the connection; raises ValueError for a name that cannot be sent."""
-        self.connection = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name or None)
+        try:
+            self.connection = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name or None)
+        except TypeError as error:  # a zero byte in the name
+            raise ValueError(str(error)) from None
 
     async def run(self) -> None:
         """Do the handshake to its end. Raises OSError, _EndError, _NotTlsError."""

@@ -26,6 +26,9 @@ class TlsStream:
         self._ended = False
         self.address = inner.address
         self.via = inner.via
+        # Not every kind of stream knows them; whoever describes the peer asks for them.
+        self.port: int | None = getattr(inner, "port", None)
+        self.mss: int | None = getattr(inner, "mss", None)
 
     async def send(self, data: bytes) -> None:
         """Send all of it. Raises OSError (an SSLError when the TLS connection is no longer usable)."""
