@@ -91,7 +91,7 @@ def _wanted(target: Target, seen: Sequence[Observation], known: Known, means: Me
         yield from _of_healthy(target, seen, known, means)
         return
     if failed.step is Step.RESOLVE:
-        yield from _of_resolve(target, failed, means)
+        yield from _of_resolve(target, seen, failed, means)
     elif failed.step is Step.CONNECT and not failed.via:
         yield from _of_connect(target, seen, failed, known)
         yield from _of_addresses(target, seen, means)
@@ -168,7 +168,9 @@ def peer(seen: Sequence[Observation]) -> str:
     return ""
 
 
-def _of_resolve(target: Target, failed: Observation, means: Means) -> Iterator[Control]:
+def _of_resolve(
+    target: Target, seen: Sequence[Observation], failed: Observation, means: Means
+) -> Iterator[Control]:
     name = str(failed.evidence.get("name") or target.host)
     if failed.seen is Seen.TIMEOUT:
         yield Control(Role.DNS_TCP, Ask.RESOLVE, name=name, tcp=True)
@@ -176,7 +178,8 @@ def _of_resolve(target: Target, failed: Observation, means: Means) -> Iterator[C
         yield Control(Role.RETRY, Ask.RESOLVE, name=name, linger=True)
     yield Control(Role.UNROUTABLE, Ask.RESOLVE, name=name, server=UNROUTABLE)
     yield from _second_opinion(name, failed, means)
-    yield Control(Role.GETADDRINFO, Ask.LOOK_UP, name=name)
+    if not of(seen, Step.RESOLVE, Role.GETADDRINFO):
+        yield Control(Role.GETADDRINFO, Ask.LOOK_UP, name=name)
 
 
 def _second_opinion(name: str, asked: Observation | None, means: Means) -> Iterator[Control]:

@@ -187,7 +187,7 @@ def judge_passing_address(case: Case) -> tuple[Finding, ...]:
 
 def _override(case: Case) -> Finding | None:
     """The system's own look-up differs from DNS: a hosts file, NRPT or another name service."""
-    local = next((each for each in case.controls(Role.GETADDRINFO) if each.ok), None)
+    local = next((each for each in case.controls(Role.GETADDRINFO) if addresses_of(each)), None)
     if local is None:
         return None
     asked = case.probes(Step.RESOLVE)

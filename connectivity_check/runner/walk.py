@@ -126,8 +126,9 @@ class Walk:
         dns, here = await asyncio.gather(asked, look_up)
         self.note(dns)
         self.note(here)
-        if here.ok:
-            self.note(replace(here, role=Role.PROBE))
+        if addresses_of(here):
+            # Even 0.0.0.0: that is where the agent is sent, and the next step shows what becomes of it.
+            self.note(replace(here, role=Role.PROBE, seen=None))
             return addresses_of(here)
         return addresses_of(dns)
 
