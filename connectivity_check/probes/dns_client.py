@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from ipaddress import ip_address
 
 from connectivity_check.failure import Seen
@@ -18,8 +19,12 @@ from connectivity_check.probes.system_lookup import look_up, system_servers
 
 __all__ = ["DnsClient", "system_servers"]
 
-_AT_ONCE = 512
-"""Names under way; more wait their turn, and their budgets start with it."""
+_FRESH_AT_ONCE = 64
+"""Names asked for at the same moment: two questions each, and dnsmasq refuses more than 150 by default. More
+names wait for their turn, and their budgets start with it: a burst of ours must not look like a fault."""
+
+_TURN_S = 0.3
+"""How long a name counts as fresh: dead ones must not hold up the others."""
 
 
 class DnsClient:
@@ -38,7 +43,7 @@ class DnsClient:
         self._clock = clock
         self._begun_at = clock.now()
         self._pools: dict[Server, SocketPool] = {}
-        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._turns = asyncio.Semaphore(_FRESH_AT_ONCE)
 
     async def resolve(
         self,
@@ -51,12 +56,25 @@ class DnsClient:
         linger_s: float = 0.0,
     ) -> Observation:
         """Ask for A and AAAA at once; see `ports.Network.resolve`. An address as name is its own answer."""
-        async with self._turns:
-            started_at = self._clock.now()
-            result = _without_asking(name)
-            if result is None:
+        started_at = self._clock.now()
+        result = _without_asking(name)
+        if result is None:
+            async with self._turn():
+                started_at = self._clock.now()
                 result = await self._ask(name, server, budget_s=budget_s, tcp=tcp, linger_s=linger_s)
-            return self._observation(result, role, started_at)
+        return self._observation(result, role, started_at)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Wait for a turn, and give it back when done or no longer fresh, whichever comes first."""
+        await self._turns.acquire()
+        with contextlib.ExitStack() as turn:
+            turn.callback(self._turns.release)
+            timer = asyncio.get_running_loop().call_later(_TURN_S, turn.close)  # empties it: released once
+            try:
+                yield
+            finally:
+                timer.cancel()
 
     async def _ask(
         self, name: str, server: str | None, *, budget_s: float, tcp: bool, linger_s: float

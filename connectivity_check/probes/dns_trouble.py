@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import sys
@@ -55,15 +56,19 @@ def queued_troubles(udp: socket.socket) -> Iterator[tuple[bytes, Trouble]]:
     To be run to its end after every error: as long as something is in the queue, the event loop finds the
     socket ready. Errors about a datagram's size are left out, the kernel deals with those.
     """
+    while (queued := _next_queued(udp)) is not None:
+        datagram, notes = queued
+        for note in notes:
+            icmp = error_queue.parse(note)
+            code = int.from_bytes(note[:4], sys.byteorder)  # sock_extended_err begins with ee_errno
+            if icmp is not None and code != errno.EMSGSIZE:
+                yield datagram, trouble_of(OSError(code, ""), icmp)
+
+
+def _next_queued(udp: socket.socket) -> tuple[bytes, list[bytes]] | None:
+    found = None
     if sys.platform == "linux":
-        while True:
-            try:
-                datagram, ancillary, _, _ = udp.recvmsg(2048, 512, socket.MSG_ERRQUEUE)
-            except OSError:  # EAGAIN: the queue is empty
-                return
-            for _, _, data in ancillary:
-                icmp = error_queue.parse(data)
-                code = int.from_bytes(data[:4], sys.byteorder)  # sock_extended_err begins with ee_errno
-                if icmp is not None and code != errno.EMSGSIZE:
-                    yield datagram, trouble_of(OSError(code, ""), icmp)
-    yield from ()
+        with contextlib.suppress(OSError):  # EAGAIN: the queue is empty
+            datagram, ancillary, _, _ = udp.recvmsg(2048, 512, socket.MSG_ERRQUEUE)
+            found = datagram, [data for _, _, data in ancillary]
+    return found
