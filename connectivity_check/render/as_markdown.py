@@ -76,7 +76,7 @@ def _group(group: BlockerGroup, report: Report, lang: Lang) -> str:
     lines = (
         [
             markdown_code(rule.source or source),
-            markdown_code(f"{rule.destination}:{rule.port}") + f" {rule.protocol}",
+            markdown_code(rule.place),
             markdown_text(REQUEST_NAMES[rule.request].said(lang)),
             (words.REQUIRED if rule.required else words.OPTIONAL).said(lang),
             f"{markdown_text(overview.cause(rule.finding).said(lang))} {markdown_code(rule.finding.failure)}",

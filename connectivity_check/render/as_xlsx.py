@@ -63,7 +63,7 @@ def _sheet(
 
 def _changes(book: _Workbook, report: Report, lang: Lang) -> None:
     headings = [each.said(lang) for each in (words.NUMBER, words.ENDPOINT, words.BEFORE, words.AFTER)]
-    lines = [
+    lines: list[list[str | int | float]] = [
         [each.n, overview.changed_endpoint(each), *(side.said(lang) for side in overview.sides(each))]
         for each in report.changes or ()
     ]
@@ -83,7 +83,7 @@ def _write(
     sheet = book.create_sheet(title)
     for index, (heading, width) in enumerate(zip(headings, widths, strict=True), 1):
         cell = sheet.cell(1, index)
-        cell.set_explicit_value(heading, "s")
+        _fill(cell, heading)
         cell.font = Font(bold=True, color="FFFFFF")
         cell.fill = PatternFill("solid", fgColor=_HEADING_FILL)
         cell.alignment = Alignment(vertical="top", wrap_text=True)
@@ -120,6 +120,7 @@ def _readme(book: _Workbook, report: Report, lang: Lang) -> None:
 def _fill(cell: _Cell, value: str | float) -> None:
     """Write a value; a text is stored as one, so that nothing in it is read as a formula or a number."""
     if isinstance(value, str):
-        cell.set_explicit_value(cell_text(value), "s")
+        cell.value = cell_text(value)
+        cell.data_type = "s"  # after the value, from which a type is guessed ("#N/A" would be an error)
     else:
         cell.value = value

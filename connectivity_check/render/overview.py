@@ -76,7 +76,8 @@ def endpoint(row: Row) -> str:
     """Give what was tried as `host:port`, or the pattern when there was nothing to try."""
     host = row.target.host
     if host is None:
-        return f"{row.target.pattern}:{row.target.port}"
+        # A port behind a path would look like part of it.
+        return row.target.pattern if "/" in row.target.pattern else f"{row.target.pattern}:{row.target.port}"
     return f"[{host}]:{row.target.port}" if ":" in host else f"{host}:{row.target.port}"
 
 

@@ -175,6 +175,14 @@ class Rule:
     rows: tuple[Row, ...]
 
     @property
+    def place(self) -> str:
+        """Where it leads, for people: `host:port protocol`; a name when only its resolution is meant."""
+        if self.protocol == "DNS":
+            return f"{self.destination} DNS"
+        name = f"[{self.destination}]" if ":" in self.destination else self.destination
+        return f"{name}:{self.port} {self.protocol}"
+
+    @property
     def required(self) -> bool:
         """Whether a required row needs it."""
         return any(row.target.required for row in self.rows)

@@ -161,3 +161,7 @@ STEPS = {
     Step.HTTP_ROUND_TRIP: Text("HTTP request", "HTTP 要求"),
     Step.REVOCATION: Text("certificate status", "証明書失効確認"),
 }
+ROWS_CAPTION = Text("rows: {n}", "{n} 件")
+GROUP_CAPTION = Text("changes: {rules}, endpoints: {rows}", "変更 {rules} 件 (接続先 {rows} 件)")
+VERIFY = Text("Check afterwards", "変更後の確認")
+FROM = Text("from", "送信元")
