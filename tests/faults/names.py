@@ -47,6 +47,7 @@ class Resolver:
     truth: Mapping[str, Record]
     lies: dict[str, Record] = field(default_factory=dict)
     unknown: Record = NXDOMAIN
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set, repr=False)
 
     def record(self, name: str) -> Record:
         for records in (self.lies, self.truth):
@@ -67,7 +68,9 @@ class Resolver:
                 data, sender = await loop.sock_recvfrom(sock, 4096)
             except OSError:
                 continue  # an ICMP error of an earlier answer
-            loop.create_task(self._answer_udp(loop, sock, data, sender))
+            task = loop.create_task(self._answer_udp(loop, sock, data, sender))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def serve_tcp(self, peer: Peer) -> None:
         """Answer one query over TCP."""

@@ -79,5 +79,7 @@ class OddProxy:
                 await peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
             else:
                 path = "/" + target.partition("://")[2].partition("/")[2]
-                await onward.send(f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+                await onward.send(
+                    f"{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
+                )
             await pump(peer, onward)

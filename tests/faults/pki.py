@@ -1,4 +1,4 @@
-"""The lab's certificate authorities: the public one, another public one, a company's inspection CA, and rogues.
+"""The lab's certificate authorities: public ones, a company's inspection CA, and rogues.
 
 Keys are made once a process (elliptic curves: cheap); certificates when first asked for.
 """

@@ -76,9 +76,7 @@ def _inspection(lab: FaultLab, exempt: str) -> tuple[str, str]:
     directory = lab.directory / "squid"
     lab.write("squid/ca.pem", pki.key_and_certificate(pki.issuer(pki.COMPANY)))
     maker = "/usr/lib/squid/security_file_certgen"
-    subprocess.run(
-        [maker, "-c", "-s", str(directory / "db"), "-M", "4MB"], check=True, capture_output=True
-    )
+    subprocess.run([maker, "-c", "-s", str(directory / "db"), "-M", "4MB"], check=True, capture_output=True)
     lines = f"acl exempt ssl::server_name {exempt}\nssl_bump splice exempt" if exempt else ""
     options = f"ssl-bump tls-cert={directory}/ca.pem generate-host-certificates=on"
     return options, BUMP.format(exempt=lines, directory=directory)

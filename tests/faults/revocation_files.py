@@ -34,7 +34,7 @@ def ocsp_answer() -> bytes:
     builder = (
         ocsp.OCSPResponseBuilder()
         .add_response(
-            cert=issuer.certificate, issuer=top.certificate, algorithm=hashes.SHA1(),  # noqa: S303 - RFC 6960
+            cert=issuer.certificate, issuer=top.certificate, algorithm=hashes.SHA1(),
             cert_status=ocsp.OCSPCertStatus.GOOD, this_update=now - _HOUR, next_update=now + 24 * _HOUR,
             revocation_time=None, revocation_reason=None,
         )

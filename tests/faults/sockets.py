@@ -140,6 +140,7 @@ class Stage:
         self._thread = threading.Thread(target=self.loop.run_forever, name="stage", daemon=True)
         self._thread.start()
         self._open: list[socket.socket] = []
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def call(self, work: Coroutine[Any, Any, T], timeout_s: float = 20.0) -> T:
         """Run it in the loop and wait for it."""
@@ -193,7 +194,9 @@ class Stage:
             accepted, _ = await self.loop.sock_accept(sock)
             accepted.setblocking(False)
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.loop.create_task(self._serve(accepted, handler))
+            task = self.loop.create_task(self._serve(accepted, handler))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, sock: socket.socket, handler: Handler) -> None:
         with sock, contextlib.suppress(OSError, ssl.SSLError):

@@ -219,4 +219,11 @@ def response(service: Service, request: Request) -> bytes:
     return head.encode("latin-1") + b"\r\n" + (b"" if request.method == "HEAD" else body)
 
 
-_REASONS = {200: "OK", 206: "Partial Content", 302: "Found", 400: "Bad Request", 403: "Forbidden", 404: "Not Found"}
+_REASONS = {
+    200: "OK",
+    206: "Partial Content",
+    302: "Found",
+    400: "Bad Request",
+    403: "Forbidden",
+    404: "Not Found",
+}

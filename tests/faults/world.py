@@ -37,9 +37,7 @@ GW3 = _place(13, "winatp-gw-uks.microsoft.com", path="/test")
 EDR = _place(
     14, "edr-neu.eu.endpoint.security.microsoft.com", pattern="*.endpoint.security.microsoft.com", path="/edr"
 )
-EVENTS = _place(
-    15, "eu-v20.events.data.microsoft.com", pattern="*.events.data.microsoft.com", path="/ping"
-)
+EVENTS = _place(15, "eu-v20.events.data.microsoft.com", pattern="*.events.data.microsoft.com", path="/ping")
 BLOB = _place(16, "automatedirstrprdneu.blob.core.windows.net", path="/")
 SETTINGS = _place(17, "settings-win.data.microsoft.com", path="/qos")
 LOGIN = _place(18, "login.microsoftonline.com")
