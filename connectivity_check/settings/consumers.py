@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +26,9 @@ from connectivity_check.settings.setting import Setting
 from connectivity_check.settings.ways import DirectWay, PacWay, ProxyWay, Way
 from connectivity_check.settings.windows_registry import from_registry
 
-PRECEDENCE = ("edr", "user", "arc", "antivirus", "update")
-"""Whose setting a run takes when nobody says which way: the sensor's first."""
+PRECEDENCE = ("edr", "user")
+"""Whose setting a run takes when nobody says which way; the others' only out of `--settings`."""
+_GIVEN_PRECEDENCE = (*PRECEDENCE, "arc", "antivirus", "update")
 _ROOT_SIGNS = ("etc", "opt", "var")
 
 
@@ -61,16 +63,18 @@ async def find_way(wish: Wish, machine: Machine | None = None) -> tuple[PathSett
     settings, broken = _configured(wish, machine)
     chosen, way = await _wished(wish, machine) or (None, None)
     if way is None or chosen is None:
-        setting = _first(settings, broken)
+        setting = _first(_GIVEN_PRECEDENCE if wish.settings else PRECEDENCE, settings, broken)
         chosen, way = await _way_of(setting or Setting("system", "no proxy is configured"), wish, machine)
     paths = tuple(setting.path() for setting in settings)
     return PathSettings(chosen.kind, chosen.proxy, chosen.source, paths), way
 
 
-def _first(settings: Iterable[Setting], broken: Mapping[str, InputError]) -> Setting | None:
+def _first(
+    precedence: Iterable[str], settings: Iterable[Setting], broken: Mapping[str, InputError]
+) -> Setting | None:
     """Give the setting that decides; raises the error of one that would have, had it been readable."""
     by_consumer = {setting.consumer: setting for setting in settings}
-    for consumer in PRECEDENCE:
+    for consumer in precedence:
         if consumer in broken:
             raise broken[consumer]
         if consumer in by_consumer:
@@ -115,7 +119,7 @@ def _configured(wish: Wish, machine: Machine) -> tuple[tuple[Setting, ...], dict
         except InputError as error:
             broken["edr"] = error
     else:
-        found += linux_service.from_root(machine.root, wish.auth, broken=broken.setdefault)
+        found += linux_service.from_root(machine.root, wish.auth, broken=broken.__setitem__)
     if own is not None:
         # What this shell has set comes before what the machine sets for every session.
         found = [setting for setting in found if setting.consumer != "user"] + [own]
@@ -180,8 +184,15 @@ async def _by_pac(place: str, wish: Wish, machine: Machine, source: str) -> tupl
             fault = f"The PAC file {url} could not be had: {error.reason}."
             return _Chosen(PathKind.PAC, url, source), PacWay(None, url, wish.auth, fault)
         return _Chosen(PathKind.PAC, url, source), await _loaded(text, url, wish.auth)
-    path = Path(unquote(urlsplit(place).path)) if place.lower().startswith("file:") else Path(place)
+    path = _file_of(place)
     return _Chosen(PathKind.PAC, str(path), source), await _loaded(read_pac_file(path), str(path), wish.auth)
+
+
+def _file_of(place: str) -> Path:
+    if not place.lower().startswith("file:"):
+        return Path(place)
+    path = unquote(urlsplit(place).path)
+    return Path(path[1:] if re.match(r"/[A-Za-z]:", path) else path)  # file:///C:/proxy.pac
 
 
 async def _loaded(text: str, source: str, auth: ProxyAuth | None) -> PacWay:

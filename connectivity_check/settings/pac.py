@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from allowlists.fqdn import normalise
@@ -24,11 +26,11 @@ START_S = 20.0
 """How long the process may need to start, on a machine that is busy with other things."""
 STRIKES = 3
 """Calls that had to be ended; after so many the file is not asked any more."""
-_WORKER = (sys.executable, "-m", "connectivity_check.settings.pac_worker")
+# -P: modules that lie in the directory one happens to stand in are not ours.
+_WORKER = (sys.executable, "-P", "-m", "connectivity_check.settings.pac_worker")
 # What Python needs to start; the rest of the environment is no business of somebody else's script.
 _KEPT = (
     "PATH",
-    "PYTHONPATH",
     "SYSTEMROOT",
     "TZ",
     "LANG",
@@ -127,7 +129,7 @@ class PacEngine:
                     stdout=asyncio.subprocess.PIPE,
                     stderr=asyncio.subprocess.DEVNULL,
                     limit=_LINE_LIMIT,
-                    env={name: os.environ[name] for name in _KEPT if name in os.environ},
+                    env=_environment(),
                 )
                 self._write({"pac": self._text})
                 for number, question in self._open.items():
@@ -219,6 +221,12 @@ class PacEngine:
                 await process.stdout.read()  # to the end, so that the pipe is closed with it
 
 
+def _environment() -> dict[str, str]:
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    own = str(Path(__file__).parents[2])
+    return kept | {"PYTHONPATH": os.pathsep.join(filter(None, (own, os.environ.get("PYTHONPATH"))))}
+
+
 def _answer(message: dict[str, Any]) -> Answer:
     if "error" in message:
         line = message.get("line")
@@ -264,11 +272,17 @@ def read_answer(answer: Answer, source: str, auth: ProxyAuth | None = None) -> R
         try:
             hops.append(_hop(entry, auth))
         except InputError:
-            bad.append(ascii(entry if len(entry) <= 60 else entry[:57] + "..."))
+            bad.append(_shown(entry))
     if not hops:
         return _failed(source, f"gives {', '.join(bad[:3])} for this target, which is no way out")
     shown = source + (f" (passed over: {', '.join(bad[:3])})" if bad else "")
     return Route(hops[0], shown, pac=True, fallbacks=tuple(hops[1:]))
+
+
+def _shown(entry: str) -> str:
+    """Quote an entry for a message: no control characters, no credentials, not long."""
+    entry = re.sub(r"\S+@", "***@", entry)
+    return ascii(entry if len(entry) <= 60 else entry[:57] + "...")
 
 
 def _failed(source: str, reason: str) -> Route:

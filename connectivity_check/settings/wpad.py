@@ -59,7 +59,7 @@ class Searched:
 
 
 def parse_lease(text: str) -> str | None:
-    """Give the PAC URL of option 252 in a lease file, the last one when there are several; None without one."""
+    """Give the PAC URL of option 252 in a lease file, the last of several; None without one."""
     url = None
     for match in _OPTION.finditer(text):
         value = _option_value(match["value"])
@@ -80,7 +80,7 @@ def _option_value(raw: str) -> str:
 
 
 def lease_urls(root: Path) -> tuple[str, ...]:
-    """Give the PAC URLs of the leases under a directory, newest first; unreadable files are passed over."""
+    """Give the PAC URLs of leases under a directory, newest first; unreadable ones are left out."""
     found: list[tuple[float, str]] = []
     for pattern in LEASES:
         for path in root.glob(pattern):
