@@ -14,6 +14,8 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from connectivity_check.probes.stream_error import openssl_reason
+
 X509_V_FLAG_NO_CHECK_TIME = 0x200000
 """x509_vfy.h; the ssl module has no name for it."""
 
@@ -80,8 +82,9 @@ def verify(context: ssl.SSLContext, chain: Sequence[bytes], name: str) -> Verdic
     except ssl.SSLCertVerificationError as error:
         return Verdict(error.verify_code, error.verify_message)
     except ssl.SSLError as error:
-        if error.reason not in _KEY_TYPE_ERRORS:  # those come after verification, and only then
-            return Verdict(-1, error.reason or "the chain cannot be read")
+        reason = openssl_reason(error)
+        if reason not in _KEY_TYPE_ERRORS:  # those come after verification, and only then
+            return Verdict(-1, reason or "the chain cannot be read")
     verified = verified_chain(puppet)
     return Verdict(0, "", verified[-1]) if verified else Verdict(-1, "the chain was not verified")
 

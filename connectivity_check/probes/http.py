@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Sequence
-from email.utils import parsedate_to_datetime
-from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import SplitResult, urlsplit
 
 from connectivity_check.failure import Seen
@@ -280,6 +278,8 @@ def _kept(name: str) -> bool:
 def _skew(headers: dict[str, str], utc: float) -> float | None:
     if "date" not in headers or "age" in headers:
         return None
+    from email.utils import parsedate_to_datetime
+
     try:
         return round(parsedate_to_datetime(headers["date"]).timestamp() - utc, 1)
     except (ValueError, TypeError, OverflowError, OSError):
@@ -287,6 +287,8 @@ def _skew(headers: dict[str, str], utc: float) -> float | None:
 
 
 def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # takes as long as all else here to import
+
     try:
         return version("host-isolator")
     except PackageNotFoundError:

@@ -29,10 +29,11 @@ def seen_of(error: OSError) -> tuple[Seen, dict[str, Json]]:
     `Seen.OTHER`; the handshake, which knows more, does not come here with one.
     """
     if isinstance(error, ssl.SSLError):
-        number, name = alert_of(error.reason or "")
+        reason = openssl_reason(error)
+        number, name = alert_of(reason)
         if number is not None:
             return Seen.TLS_ALERT, {"alert": number, "alert_name": name}
-        return Seen.OTHER, {"error": error.reason or "TLS error"}
+        return Seen.OTHER, {"error": reason or "TLS error"}
     number = error.errno
     if isinstance(error, TimeoutError) and number is None:
         return Seen.TIMEOUT, {}
@@ -44,3 +45,8 @@ def seen_of(error: OSError) -> tuple[Seen, dict[str, Json]]:
     if seen is None:
         seen = Seen.CONNECTION_RESET if isinstance(error, ConnectionError) else Seen.OTHER
     return seen, {"errno": symbol} if symbol else {"error": type(error).__name__}
+
+
+def openssl_reason(error: ssl.SSLError) -> str:
+    """Give OpenSSL's reason ("UNSUPPORTED_PROTOCOL"), "" when it gave none."""
+    return getattr(error, "reason", None) or ""

@@ -10,7 +10,7 @@ from connectivity_check.failure import Seen
 from connectivity_check.model import Json, Observation, Role, Step
 from connectivity_check.ports import Clock, Stream, TlsVariant, Tried
 from connectivity_check.probes.chain_verifier import received_chain
-from connectivity_check.probes.stream_error import seen_of
+from connectivity_check.probes.stream_error import openssl_reason, seen_of
 from connectivity_check.probes.tls_alert import ALERTS, AlertWatch, alert_of, is_tls
 from connectivity_check.probes.tls_chain import certificate_facts, chain_evidence
 from connectivity_check.probes.tls_stream import TlsStream
@@ -226,13 +226,13 @@ def _failed(error: Exception, attempt: _Attempt, evidence: dict[str, Json]) -> S
     if isinstance(error, _EndError):
         return Seen.EOF
     if isinstance(error, ssl.SSLError):
-        number, name = alert_of(error.reason or "")
+        number, name = alert_of(openssl_reason(error))
         if number is not None:
             evidence.setdefault("alert", number)
             evidence.setdefault("alert_name", name)
         if "alert" in evidence:
             return Seen.TLS_ALERT
-        evidence["local_error"] = error.reason or type(error).__name__
+        evidence["local_error"] = openssl_reason(error) or type(error).__name__
         return Seen.TLS_HANDSHAKE
     if isinstance(error, OSError):
         seen, facts = seen_of(error)
