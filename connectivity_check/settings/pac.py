@@ -110,14 +110,12 @@ class PacEngine:
             self._open.pop(number, None)
 
     async def close(self) -> None:
-        """End the process; twice does nothing."""
+        """Answer what is open, end the process and wait for its end; twice does nothing."""
         self._give_up("the run is over")
+        self._kill()
         if self._keeper is not None:
-            self._keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeper
-            self._keeper = None
-        await self._end_process()
+            # Not cancelled: it may be about to start or to reap a process, which must not be left behind.
+            await asyncio.shield(self._keeper)
 
     async def _keep(self) -> None:
         """Run processes, one after the other, until one ends in order or the file has had its chances."""
@@ -131,10 +129,11 @@ class PacEngine:
                     limit=_LINE_LIMIT,
                     env=_environment(),
                 )
-                self._write({"pac": self._text})
-                for number, question in self._open.items():
-                    self._send(number, question)
-                await self._follow(self._process)
+                if not self._fault:
+                    self._write({"pac": self._text})
+                    for number, question in self._open.items():
+                        self._send(number, question)
+                    await self._follow(self._process)
                 await self._end_process()
         except OSError as error:
             self._give_up(f"the process that runs it cannot be started: {error.strerror or error}")
@@ -207,24 +206,31 @@ class PacEngine:
         ):
             self._process.stdin.write(json.dumps(message).encode("ascii") + b"\n")
 
+    def _kill(self) -> None:
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
     async def _end_process(self) -> None:
-        process, self._process = self._process, None
+        process = self._process
         if process is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
+        self._kill()
         if process.stdin is not None:
             process.stdin.close()
         await process.wait()
         if process.stdout is not None:
             with contextlib.suppress(ValueError):
                 await process.stdout.read()  # to the end, so that the pipe is closed with it
+        self._process = None
 
 
 def _environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     own = str(Path(__file__).parents[2])
-    return kept | {"PYTHONPATH": os.pathsep.join(filter(None, (own, os.environ.get("PYTHONPATH"))))}
+    path = os.pathsep.join(filter(None, (own, os.environ.get("PYTHONPATH"))))
+    # glibc sets 64 MiB of addresses aside for each thread's allocations, which the memory limit counts.
+    return kept | {"PYTHONPATH": path, "MALLOC_ARENA_MAX": "1"}
 
 
 def _answer(message: dict[str, Any]) -> Answer:

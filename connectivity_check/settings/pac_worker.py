@@ -21,6 +21,7 @@ import re
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -35,7 +36,9 @@ NAMES_PER_CALL = 64
 ROUNDS = 8
 """Runs of a script whose names depend on each other."""
 MAX_RESULT = 4096
-_THREADS = 32
+_THREADS = 128
+_STACK_BYTES = 512 * 1024
+"""Of a thread: 128 of the usual 8 MiB would be more than the process may have."""
 
 Addresses = tuple[str, ...]
 
@@ -112,7 +115,10 @@ class Script:
                 "typeof FindProxyForURLEx === 'function' || typeof FindProxyForURL === 'function'"
             )
         except Exception as error:  # noqa: BLE001 - whatever the engine raises is the script's doing
-            return _fault(error)
+            fault = _fault(error)
+            if "line" in fault:  # an open brace is missed in our own last line only
+                fault["line"] = min(fault["line"], text.count("\n") + 1)
+            return fault
         return {} if found else {"error": "it defines no function FindProxyForURL"}
 
     def ask(self, url: str, host: str) -> dict[str, Any]:
@@ -250,19 +256,29 @@ class Worker:
         self._names = Names()
         self._script: Script | None = None
         self._waiting: list[Question] = []
-        self._under_way: set[str] = set()
+        self._due: dict[str, float] = {}
+        """Names that are looked up, and when each counts as unknown."""
         self._slots = threading.Semaphore(_THREADS)
 
     def run(self) -> None:
         """Serve until the other side closes the pipe."""
         self._send({"event": "ready"})
-        while (message := self.inbox.get()) is not None:
+        while (message := self._next()) is not None:
             if isinstance(message, tuple):
                 self._learn(*message)
             elif "pac" in message:
                 self._load(message["pac"])
             else:
                 self._answer(Question(message["id"], message["url"], message["host"]))
+
+    def _next(self) -> Any:
+        """Give what came in; a name that is due with no address, when nothing came before its time."""
+        name = next(iter(self._due), None)  # they are due in the order in which they were asked for
+        wait_s = None if name is None else max(0.0, self._due[name] - time.monotonic())
+        try:
+            return self.inbox.get(timeout=wait_s)
+        except queue.Empty:
+            return (name, ())
 
     def _load(self, text: str) -> None:
         self._script = Script(self._names)
@@ -278,29 +294,27 @@ class Worker:
             question.missing = lacking
             self._waiting.append(question)
             self._send({"event": "wait", "id": question.id})
-            for name in lacking - self._under_way:
+            for name in lacking - self._due.keys():
                 self._begin_look_up(name)
             return
         self._send({"event": "done", "id": question.id} | answer)
 
     def _begin_look_up(self, name: str) -> None:
-        self._under_way.add(name)
-        threading.Thread(target=self._look_up, args=(name,), daemon=True).start()
+        self._due[name] = time.monotonic() + LOOK_UP_S
+        try:
+            threading.Thread(target=self._look_up, args=(name,), daemon=True).start()
+        except (RuntimeError, MemoryError):
+            self._due[name] = 0.0  # no thread to be had: unknown at once
 
     def _look_up(self, name: str) -> None:
         with self._slots:
             # The system's look-up cannot be ended; whoever waits for it can.
-            late = threading.Timer(LOOK_UP_S, self.inbox.put, [(name, ())])
-            late.daemon = True
-            late.start()
-            addresses = self._resolve(name)
-            late.cancel()
-            self.inbox.put((name, addresses))
+            self.inbox.put((name, self._resolve(name)))
 
     def _learn(self, name: str, addresses: Addresses) -> None:
         # The first word counts: an answer after its time must not change what other targets were told.
         self._names.known.setdefault(name, addresses)
-        self._under_way.discard(name)
+        self._due.pop(name, None)
         ready = [q for q in self._waiting if not q.missing - self._names.known.keys()]
         self._waiting = [q for q in self._waiting if q not in ready]
         for question in ready:
@@ -318,6 +332,7 @@ def _limit_memory() -> None:
 def main() -> None:
     """Serve on stdin and stdout."""
     _limit_memory()
+    threading.stack_size(_STACK_BYTES)
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # nothing but the protocol may reach the parent
 
