@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MeasureError as error:
         return _refuse(given, error.reason, gate.Code.UNKNOWN)
     except KeyboardInterrupt:
-        return _refuse(given, "interrupted before anything was known", gate.Code.UNKNOWN)
+        return _refuse(given, "interrupted before there was a result", gate.Code.UNKNOWN)
     except Exception:  # noqa: BLE001  # Python would exit 1, which means "blocked" here
         traceback.print_exc()
         return _refuse(given, "this is a fault of the program, nothing was found out", gate.Code.UNKNOWN)

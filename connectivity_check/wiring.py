@@ -5,10 +5,12 @@ Everything heavy is imported where it is needed, so that a usage error and --hel
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -51,6 +53,8 @@ async def measure(wish: Wish, stop: asyncio.Event) -> Report:
     Raises InputError for what cannot be used (list, file, address) and MeasureError when nothing can be
     measured here. A progress bar is shown when standard error is a terminal.
     """
+    import asyncio
+
     from connectivity_check import files, runner
     from connectivity_check.probes import network
     from connectivity_check.render.progress import LiveProgress
@@ -71,9 +75,16 @@ async def measure(wish: Wish, stop: asyncio.Event) -> Report:
         path, way = await consumers.find_way(_way_wish(wish))
         stack.push_async_callback(way.close)
         options = _run_options(wish, lists, path, stop)
-        progress = LiveProgress(len(targets), sys.stderr, wish.language)
+        progress = LiveProgress(len(targets), sys.stderr or io.StringIO(), wish.language)
         stack.callback(progress.done)
+        # At the first Ctrl-C the bar goes and the cursor comes back: a second one ends the process as it is.
+        stack.callback(asyncio.create_task(_then(stop, progress.done)).cancel)
         return await runner.run(targets, runner.Tools(net, way, clock), options, progress.on_row)
+
+
+async def _then(event: asyncio.Event, act: Callable[[], None]) -> None:
+    await event.wait()
+    act()
 
 
 def _way_wish(wish: Wish) -> consumers.Wish:

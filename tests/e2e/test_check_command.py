@@ -155,6 +155,24 @@ def test_a_reader_that_goes_away(scene: Scene) -> None:
     assert (done.stdout, done.stderr) == ("0\n", "")
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams(scene: Scene, closed: str) -> None:
+    """As under some schedulers: the exit code still tells."""
+    command = f"{' '.join((*CHECK, *scene.usual))} --direct --format json {closed}"
+    done = scene.lab.device.run([*UNPRIVILEGED, "sh", "-c", command], 60, env=scene.environment())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert bool(done.stdout) == (closed == "2>&-")
+
+
+def test_a_full_disk_is_told(scene: Scene) -> None:
+    command = f"{' '.join((*CHECK, *scene.usual))} --direct > /dev/full"
+    done = scene.lab.device.run([*UNPRIVILEGED, "sh", "-c", command], 60, env=scene.environment())
+    assert done.returncode == 2
+    assert done.stderr == (
+        "isolator-check: the result cannot be written to standard output: No space left on device\n"
+    )
+
+
 # Faults that end a measurement
 
 
