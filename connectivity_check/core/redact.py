@@ -1,8 +1,8 @@
 """Secrets out of a report, before anybody writes or prints it.
 
 A report quotes what strangers sent: URLs with signatures, error pages that repeat a header, PAC files with a
-password. Every text of the report is rewritten by the rules below, and what a proxy's route knows as its user
-name and password is removed wherever else it stands.
+password. Every text of the report is rewritten by the rules below, and what a proxy's route knows as its
+password is removed wherever else it stands.
 """
 
 from __future__ import annotations
@@ -56,9 +56,8 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     # A scheme with credentials that look like base64: not every letter behind the first in lower case.
     (
         re.compile(
-            r"\b(basic|bearer|ntlm|negotiate)(\s+)(?=[A-Za-z0-9+/=_~.-][a-z]*[A-Z0-9+/=_~.-])"
-            r"[A-Za-z0-9+/=_~.-]{8,}",
-            re.I,
+            r"\b((?i:basic|bearer|ntlm|negotiate))(\s+)(?=[A-Za-z0-9+/][a-z]*[A-Z0-9+/=])"
+            r"[A-Za-z0-9+/=_~.-]{8,}"
         ),
         rf"\1\2{HIDDEN}",
     ),
@@ -94,7 +93,8 @@ def _secrets(report: Report) -> Iterator[str]:
                 continue
             pair = f"{proxy.username}:{proxy.password}"
             encoded = base64.b64encode(pair.encode(errors="surrogatepass")).decode()
-            for secret in (proxy.password, proxy.username, encoded if pair != ":" else ""):
+            # User names are left alone outside of addresses: "proxy" is one, and a word of every sentence.
+            for secret in (proxy.password, encoded if pair != ":" else ""):
                 if len(secret) >= _SHORTEST_SECRET and secret != HIDDEN:
                     yield secret
                     yield quote(secret, safe="", errors="replace")
@@ -134,15 +134,15 @@ class _Redaction:
         # Name and pattern are what rows are matched by: only what looks like a secret goes, not a word that
         # happens to be somebody's password.
         host = None if target.host is None else redact_text(target.host)
-        route = self._any(target.route)
-        return replace(target, host=host, pattern=redact_text(target.pattern), route=route)
+        changed = {each.name: self._any(getattr(target, each.name)) for each in fields(target)}
+        return replace(target, **changed | {"host": host, "pattern": redact_text(target.pattern)})
 
     def _mapping(self, value: Mapping[str, Any]) -> dict[str, Any]:
         # {"header": "Authorization", "sent": ..., "got": ...} is how an echo helper's answer is recorded.
         header = value.get("header")
         all_secret = isinstance(header, str) and bool(_SECRET_KEY.fullmatch(header))
         return {
-            key: HIDDEN
+            self._text(key): HIDDEN
             if isinstance(each, str)
             and each
             and (_SECRET_KEY.fullmatch(key) or (all_secret and key != "header"))

@@ -119,6 +119,8 @@ def _readme(book: _Workbook, report: Report, lang: Lang) -> None:
 
 def _fill(cell: _Cell, value: str | float) -> None:
     """Write a value; a text is stored as one, so that nothing in it is read as a formula or a number."""
+    if value == "":
+        return
     if isinstance(value, str):
         cell.value = cell_text(value)
         cell.data_type = "s"  # after the value, from which a type is guessed ("#N/A" would be an error)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import dataclass
 from typing import TextIO
-
-_NEEDED = "─│✓✕…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +21,14 @@ PLAIN = Screen()
 
 
 def screen_of(stream: TextIO, width: int, *, no_colour: bool = False, dumb: bool = False) -> Screen:
-    """Give the screen behind a stream: no colours unless it is a terminal, ASCII when its encoding has no
-    more.
+    """Give the screen behind a stream: no colours unless it is a terminal, ASCII when its encoding is
+    not UTF-8.
 
     `no_colour`: NO_COLOR is set (no-color.org); `dumb`: TERM is "dumb" or missing.
     """
     try:
-        _NEEDED.encode(stream.encoding or "ascii")
-        ascii_only = False
-    except (UnicodeEncodeError, LookupError):
+        # Reports are written as UTF-8: in any other encoding only their ASCII part reads right.
+        ascii_only = codecs.lookup(stream.encoding or "ascii").name != "utf-8"
+    except LookupError:
         ascii_only = True
     return Screen(max(width, 20), stream.isatty() and not no_colour and not dumb, ascii_only)
