@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import configparser
 import json
+import os
 import shlex
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from connectivity_check.model import InputError, ProxyAuth, ProxyServer
@@ -180,13 +182,22 @@ def _joined(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _edr(root: Path, auth: ProxyAuth | None) -> Setting | None:
+    hidden = []
     for path in (root / name for name in MDATP):
-        if path.is_file() and (proxy := parse_mdatp(_read(path), str(path))):
+        try:
+            text = _optional(path)
+        except _NotPermittedError:
+            hidden.append(str(path))  # the preflight goes on with what it may read, and says so
+            continue
+        if text is not None and (proxy := parse_mdatp(text, str(path))):
             return _static("edr", str(path), proxy, auth)
     found = _unit_variables(root)
-    if found is None and not any((root / sign).exists() for sign in _MDATP_SIGNS):
+    if found is None and not hidden and not any(os.path.exists(root / sign) for sign in _MDATP_SIGNS):
         return None
-    return _environment("edr", found or {}, UNIT, auth)
+    setting = _environment("edr", found or {}, UNIT, auth)
+    return (
+        replace(setting, source=f"{setting.source}; not readable: {', '.join(hidden)}") if hidden else setting
+    )
 
 
 def _unit_variables(root: Path) -> dict[str, str] | None:
@@ -195,7 +206,7 @@ def _unit_variables(root: Path) -> dict[str, str] | None:
     for pattern in _MANAGER:
         for path in sorted(root.glob(pattern)):
             variables |= parse_unit(_read(path), str(path), "DefaultEnvironment")[0]
-    units = [root / d / UNIT for d in reversed(_UNIT_DIRECTORIES) if (root / d / UNIT).is_file()]
+    units = [root / d / UNIT for d in reversed(_UNIT_DIRECTORIES) if os.path.isfile(root / d / UNIT)]
     drop_ins = {p.name: p for d in _UNIT_DIRECTORIES for p in (root / d / f"{UNIT}.d").glob("*.conf")}
     if not units and not drop_ins:
         return None
@@ -205,26 +216,27 @@ def _unit_variables(root: Path) -> dict[str, str] | None:
         variables |= own
         files += paths
     for name in files:  # they win over Environment= (systemd.exec(5))
-        path = root / name.lstrip("/")
-        if path.is_file():
-            variables |= parse_environment_file(_read(path), str(path))
+        text = _optional(root / name.lstrip("/"))
+        if text is not None:
+            variables |= parse_environment_file(text, str(root / name.lstrip("/")))
     return variables
 
 
 def _arc(root: Path, auth: ProxyAuth | None) -> Setting | None:
-    path = root / ARC
-    return _static("arc", str(path), parse_arc(_read(path), str(path)), auth) if path.is_file() else None
+    text = _optional(root / ARC)
+    return None if text is None else _static("arc", str(root / ARC), parse_arc(text, str(root / ARC)), auth)
 
 
 def _update(root: Path, auth: ProxyAuth | None) -> Setting | None:
     directory = root / "etc/apt"
-    if directory.is_dir():
-        parts = sorted(p for p in directory.glob("apt.conf.d/*") if p.suffix in ("", ".conf") and p.is_file())
-        paths = [*parts, *(p for p in [directory / "apt.conf"] if p.is_file())]
-        return _apt_setting([(str(path), _read(path)) for path in paths], auth)
+    if os.path.isdir(directory):
+        paths = sorted(p for p in directory.glob("apt.conf.d/*") if p.suffix in ("", ".conf") and p.is_file())
+        texts = [(str(path), _optional(path)) for path in [*paths, directory / "apt.conf"]]
+        return _apt_setting([(name, text) for name, text in texts if text is not None], auth)
     for path in (root / name for name in _DNF):
-        if path.is_file():
-            return _dnf_setting(_read(path), str(path), auth)
+        text = _optional(path)
+        if text is not None:
+            return _dnf_setting(text, str(path), auth)
     return None
 
 
@@ -253,11 +265,9 @@ def _dnf_setting(text: str, name: str, auth: ProxyAuth | None) -> Setting:
 
 
 def _user(root: Path, auth: ProxyAuth | None) -> Setting | None:
-    path = root / "etc/environment"
-    if not path.is_file():
-        return None
-    shown = str(path)
-    return from_environment(parse_environment_file(_read(path), shown), auth, file=shown)
+    shown = str(root / "etc/environment")
+    text = _optional(root / "etc/environment")
+    return None if text is None else from_environment(parse_environment_file(text, shown), auth, file=shown)
 
 
 def _static(consumer: str, source: str, proxy: str, auth: ProxyAuth | None) -> Setting:
@@ -272,10 +282,25 @@ def _environment(consumer: str, variables: dict[str, str], source: str, auth: Pr
     return found or Setting(consumer, f"{source}: no proxy is set")
 
 
+class _NotPermittedError(InputError):
+    """A file is there, or may be, and this user may not read it."""
+
+
+def _optional(path: Path) -> str | None:
+    """Give a file's text, None when it is not there."""
+    return _read(path) if os.path.lexists(path) or not _searchable(path.parent) else None
+
+
+def _searchable(directory: Path) -> bool:
+    return os.access(directory, os.X_OK) or not os.path.exists(directory)
+
+
 def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:
             data = file.read(_MAX_BYTES + 1)
+    except PermissionError as error:
+        raise _NotPermittedError(f"{path}: cannot be read: {error.strerror}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     if len(data) > _MAX_BYTES:

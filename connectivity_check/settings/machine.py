@@ -33,7 +33,7 @@ class Machine:
         windows = sys.platform == "win32"
         return cls(
             environ=dict(os.environ),
-            root=Path(Path.cwd().anchor),
+            root=Path("/"),
             hostname=socket.gethostname(),
             fetch=fetch_pac,
             registry=(lambda: read_live(WANTED)) if windows else None,

@@ -18,6 +18,7 @@ import json
 import os
 import queue
 import re
+import signal
 import socket
 import sys
 import threading
@@ -29,6 +30,8 @@ from typing import Any, Protocol
 
 MEMORY_BYTES = 256 * 1024 * 1024
 """Address space of the process (Linux): a script that hoards gets an out-of-memory error."""
+CPU_S = 60
+"""Time on the processor (Linux): a loop does not outlive a parent that was killed."""
 LOOK_UP_S = 2.0
 """How long a name may take; it counts as unknown then, for the rest of the run."""
 NAMES_PER_CALL = 64
@@ -321,17 +324,20 @@ class Worker:
             self._answer(question)
 
 
-def _limit_memory() -> None:
+def _limit() -> None:
+    # Ctrl-C reaches the whole process group; when to end is the parent's to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def main() -> None:
     """Serve on stdin and stdout."""
-    _limit_memory()
+    _limit()
     threading.stack_size(_STACK_BYTES)
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # nothing but the protocol may reach the parent

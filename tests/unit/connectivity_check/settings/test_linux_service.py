@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -233,3 +234,20 @@ def test_a_broken_file_leaves_the_others(tmp_path: Path) -> None:
     (tmp_path / "etc/apt/apt.conf").write_text("}")
     found = from_root(tmp_path, broken=lambda consumer, _: broken.append(consumer))
     assert ([s.consumer for s in found], broken) == (["user"], ["update"])
+
+
+def test_a_file_that_one_may_not_read_is_told_and_does_not_stop_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine(tmp_path, {MANAGED: '{"proxy": "http://hidden:1"}'})
+    opened = Path.open
+
+    def refused(path: Path, *args: Any, **kwargs: Any) -> Any:
+        if path.name == "mdatp_managed.json":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", refused)
+    (setting,) = from_root(tmp_path)
+    assert (setting.consumer, setting.kind) == ("edr", PathKind.DIRECT)
+    assert setting.source.endswith(f"not readable: {tmp_path / MANAGED}")
