@@ -6,7 +6,8 @@ from typing import Protocol
 
 from connectivity_check.model import ProxyAuth, ProxyServer, Route
 from connectivity_check.settings.bypass import NOTHING, Bypass
-from connectivity_check.settings.pac import PacEngine, question_for, read_answer
+from connectivity_check.settings.pac import PacEngine
+from connectivity_check.settings.pac_answer import question_for, read_answer
 from connectivity_check.settings.setting import Setting
 
 

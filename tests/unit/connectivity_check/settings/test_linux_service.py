@@ -15,10 +15,9 @@ from connectivity_check.settings.linux_service import (
     from_file,
     from_root,
     parse_arc,
-    parse_environment_file,
     parse_mdatp,
-    parse_unit,
 )
+from connectivity_check.settings.unit_file import parse_unit
 
 MANAGED = "etc/opt/microsoft/mdatp/managed/mdatp_managed.json"
 
@@ -149,34 +148,12 @@ def test_arc_values() -> None:
         parse_arc('{"proxy.url": {}}', "x")
 
 
-def test_environment_files() -> None:
-    text = "# c\n\nexport A=1\nB='two words'\nC=\"x\" # c\nD=http://u:p#w@h:1\n; c\n"
-    assert parse_environment_file(text, "x") == {
-        "A": "1",
-        "B": "two words",
-        "C": "x",
-        "D": "http://u:p#w@h:1",
-    }
-    with pytest.raises(InputError, match=r"^x:2: not of the form"):
-        parse_environment_file("A=1\nnonsense", "x")
-    with pytest.raises(InputError, match=r"^x:1: the quote"):
-        parse_environment_file("A='1", "x")
-
-
-def test_unit_lines() -> None:
-    text = "[Service]\nEnvironment=A=1 \\\n  # c\n  B=2\nEnvironment=\nEnvironment=C=3\nEnvironmentFile=-/x\n"
-    assert parse_unit(text, "x", "Environment") == ({"C": "3"}, ["/x"])
-    with pytest.raises(InputError, match=r"^x:2: a quote"):
-        parse_unit("\nEnvironment='A=1", "x", "Environment")
-
-
 @given(st.text(max_size=80))
 def test_parsers_raise_nothing_but_input_errors(text: str) -> None:
     for parse in (
         parse_mdatp,
         parse_arc,
         parse_apt,
-        parse_environment_file,
         lambda t, n: parse_unit(t, n, "Environment"),
     ):
         reason = "x:"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from connectivity_check.settings.pac_worker import NAMES_PER_CALL, Names, Script
+from connectivity_check.settings.pac_script import NAMES_PER_CALL, Names, Script
 
 KNOWN = {
     "www.example": ("192.0.2.7", "2001:db8::7"),

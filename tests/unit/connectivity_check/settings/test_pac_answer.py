@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from connectivity_check.model import ProxyAuth, ProxyScheme, ProxyServer
-from connectivity_check.settings.pac import Answer, question_for, read_answer
+from connectivity_check.settings.pac_answer import Answer, question_for, read_answer
 
 P = ProxyServer("p.example", 3128)
 
