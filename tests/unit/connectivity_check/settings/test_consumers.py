@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from connectivity_check.settings.machine import Machine
 from connectivity_check.settings.pac_source import NoPacError
 from connectivity_check.settings.registry import Data, Registry
 
+WINHTTP = r"hkey_local_machine\software\microsoft\windows\currentversion\internet settings\connections"
 SENSOR = r"hkey_local_machine\software\policies\microsoft\windows\datacollection"
 
 
@@ -129,6 +131,30 @@ def test_windows(tmp_path: Path) -> None:
     assert (str(route.proxy), route.fallbacks) == ("http://10.0.0.6:8080", (None,))
     assert [c.consumer for c in settings.consumers] == ["edr", "antivirus", "update", "user"]
     assert len(conflicts(settings.consumers)) == 3
+
+
+def test_windows_settings_that_cannot_be_read(tmp_path: Path) -> None:
+    here = machine(tmp_path, {}, {(SENSOR, "telemetryproxyserver"): "p:port"})
+    with pytest.raises(InputError, match="TelemetryProxyServer: the port"):
+        find(Wish(), here)
+    assert find(Wish(direct=True), here)[0].kind is PathKind.DIRECT
+
+
+@pytest.mark.parametrize(
+    ("flags", "pac", "kind", "told"),
+    [
+        (5, b"http://pac.example/p.pac", PathKind.PAC, "WinHttpSettings"),
+        (9, b"", PathKind.DIRECT, "found no PAC file"),
+    ],
+)
+def test_winhttp_with_a_pac_file_or_wpad(
+    tmp_path: Path, flags: int, pac: bytes, kind: PathKind, told: str
+) -> None:
+    blob = struct.pack("<IIIIII", 0x46, 1, flags, 0, 0, len(pac)) + pac
+    settings, route, fault = find(Wish(), machine(tmp_path, {}, {(WINHTTP, "winhttpsettings"): blob}))
+    assert settings.kind is kind
+    assert told in settings.source
+    assert bool(fault) == bool(route.error) == (kind is PathKind.PAC)
 
 
 def test_another_machines_settings(tmp_path: Path) -> None:
