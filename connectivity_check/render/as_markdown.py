@@ -20,7 +20,7 @@ def render_markdown(report: Report, lang: Lang = Lang.EN) -> str:
         f"**{markdown_text(overview.headline(report).said(lang))}**",
         *_partial(report, lang),
         _counts(report, lang),
-        *_facts(report, lang),
+        _facts(report, lang),
         *_findings(report, lang),
         f"## {words.WHO_BLOCKS_WHAT.said(lang)}",
         *_groups(report, lang),
@@ -48,9 +48,9 @@ def _counts(report: Report, lang: Lang) -> str:
     return _table((words.VERDICT, words.COUNT), lines, lang)
 
 
-def _facts(report: Report, lang: Lang) -> Iterator[str]:
-    for label, value in overview.facts_of(report, lang):
-        yield f"- {label.said(lang)}: {markdown_text(value)}"
+def _facts(report: Report, lang: Lang) -> str:
+    facts = overview.facts_of(report, lang)
+    return "\n".join(f"- {label.said(lang)}: {markdown_text(value)}" for label, value in facts)
 
 
 def _findings(report: Report, lang: Lang) -> Iterator[str]:

@@ -35,6 +35,12 @@ _VERDICT_COLOURS = {
 }
 _NARROW = 72
 """Below this a table has no room for causes beside names: they go to the groups only."""
+_WIDE = 100
+"""From here on causes have their titles in the table, not only their codes."""
+_VERDICT_WIDTH = 13
+_BESIDE_NAMES = 36
+"""What number, verdict, time and the gaps need."""
+_NARROWEST_NAME = 10
 
 
 def render_table(report: Report, screen: Screen = PLAIN, lang: Lang = Lang.EN) -> str:
@@ -93,16 +99,19 @@ class _Painter:
         from rich.table import Table
 
         drawn = box.ASCII_DOUBLE_HEAD if self._screen.ascii_only else box.SIMPLE_HEAD
-        return Table(box=drawn, expand=False, pad_edge=False, show_edge=False, padding=(0, 1))
+        gap = (0, 1) if self._screen.ascii_only else (0, 1, 0, 0)  # beside a bar, or between columns
+        return Table(box=drawn, expand=False, pad_edge=False, show_edge=False, padding=gap)
 
     def _rows(self) -> Table:
         table = self._table()
         wide = self._screen.width >= _NARROW
         table.add_column(words.NUMBER.said(self._lang), justify="right", no_wrap=True)
-        table.add_column(words.VERDICT.said(self._lang), overflow="fold")
-        table.add_column(words.ENDPOINT.said(self._lang), overflow="fold", ratio=3 if wide else None)
+        table.add_column(words.VERDICT.said(self._lang), overflow="fold", max_width=_VERDICT_WIDTH)
+        # Names are what one searches for and copies: they are the last to be folded.
+        room = self._room_for_names() if wide else None
+        table.add_column(words.ENDPOINT.said(self._lang), overflow="fold", min_width=room)
         if wide:
-            table.add_column(words.CAUSE.said(self._lang), overflow="fold", ratio=2)
+            table.add_column(words.CAUSE.said(self._lang), overflow="fold")
             table.add_column("ms", justify="right", no_wrap=True)
         for row in self._report.rows:
             table.add_row(*self._row(row, wide))
@@ -121,8 +130,22 @@ class _Painter:
             Text(self._clean(endpoint)),
         ]
         if wide:
-            cells += [Text(self._clean(self._cause(row.finding))), f"{row.took_s * 1000:.0f}"]
+            cells += [Text(self._shown_cause(row)), f"{row.took_s * 1000:.0f}"]
         return cells
+
+    def _room_for_names(self) -> int:
+        """Give the width of the widest name, or what the other columns leave when that is less."""
+        from rich.cells import cell_len
+
+        rows = self._report.rows
+        longest = max(cell_len(self._clean(overview.endpoint(row))) for row in rows)
+        causes = (word for row in rows for word in self._shown_cause(row).split())
+        left = self._screen.width - _BESIDE_NAMES - max(map(cell_len, causes), default=0)
+        return max(min(longest, left), _NARROWEST_NAME)
+
+    def _shown_cause(self, row: Row) -> str:
+        full = self._screen.width >= _WIDE
+        return self._clean(self._cause(row.finding) if full else row.failure or "")
 
     def _cause(self, finding: Finding | None) -> str:
         if finding is None:

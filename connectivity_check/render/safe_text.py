@@ -29,7 +29,9 @@ _FORMULA = re.compile(
     "\N{FULLWIDTH COMMERCIAL AT}\N{MINUS SIGN}\N{SMALL COMMERCIAL AT}\N{SMALL PLUS SIGN}]"
 )
 _FORMULA_INSIDE = re.compile("([;,|][\\s'\"]*)(?=[=+\\-@\uff1d\uff0b\uff0d\uff20\u2212\ufe6b\ufe62])")
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$^=])")
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]#|~!$^])")
+# Signs that mean something at the start of a line only (- + = . of a list) are left: no text starts a line.
+_AUTOMATIC_LINK = re.compile(r"\b(https?|ftp|mailto|xmpp):|\b(www)\.", re.I)
 
 
 def plain(text: str) -> str:
@@ -48,15 +50,11 @@ def html_text(text: str) -> str:
 
 def markdown_text(text: str) -> str:
     """Give text that stands in Markdown, also in a table, as it is: no markup, no link, no mention."""
-    escaped = _MARKDOWN.sub(r"\\\1", plain(text))
+    escaped = _MARKDOWN.sub(r"\\\1", plain(text).replace("&", "&amp;"))
     # Entities, since a backslash does not stop the automatic links and mentions of GitHub's dialect.
-    return (
-        escaped.replace("&", "&amp;")
-        .replace("<", "&lt;")
-        .replace(">", "&gt;")
-        .replace("@", "&#64;")
-        .replace(":", "&#58;")
-    )
+    for sign, entity in (("<", "&lt;"), (">", "&gt;"), ("@", "&#64;")):
+        escaped = escaped.replace(sign, entity)
+    return _AUTOMATIC_LINK.sub(lambda found: f"{found[0][:-1]}&#{ord(found[0][-1])};", escaped)
 
 
 def markdown_code(text: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from connectivity_check.failure import Failure, Seen, Severity
 from connectivity_check.model import (
     Blocker,
@@ -32,7 +34,10 @@ FIREWALL = Blocker(BlockerKind.FIREWALL, "192.0.2.1")
 PROXY = Blocker(BlockerKind.PROXY, "http://proxy.corp.example:3128", "squid/5.7")
 INSPECTION = Blocker(BlockerKind.TLS_INSPECTION, "", "CN=Corp Inspection CA,O=Corp")
 RESOLVER = Blocker(BlockerKind.RESOLVER, "192.0.2.53")
-EVIL = '</td><script>alert(1)</script>=cmd|" /C calc"!A0 [x](javascript:x) \x1b[2J\x1b]0;owned\x07 \u202egnp.exe|`'
+EVIL = (
+    '</td><script>alert(1)</script>=cmd|" /C calc"!A0 [x](javascript:x) '
+    "\x1b[2J\x1b]0;owned\x07 \u202egnp.exe|`"
+)
 """What the title of a block page may be."""
 
 
@@ -210,8 +215,6 @@ def company() -> Report:
 
 def with_path(report: Report, path: PathSettings) -> Report:
     """Give the report with another way out."""
-    from dataclasses import replace
-
     return replace(report, recording=replace(report.recording, path=path))
 
 
@@ -228,8 +231,6 @@ def stopped() -> Report:
 
 def compared() -> Report:
     """Give a run held against a baseline: one row mended, one new, one gone."""
-    from dataclasses import replace
-
     changes = (
         RowChange(
             1, "login.example.com", "login.example.com", 443, "blocked", "reachable", "tcp.dropped", ""
@@ -251,8 +252,6 @@ def empty() -> Report:
 def many(count: int) -> Report:
     """Give a run of many rows of all outcomes."""
     rows = company_rows()
-    from dataclasses import replace
-
     made = []
     for n in range(count):
         row = rows[n % len(rows)]

@@ -8,7 +8,8 @@ import re
 import pytest
 from rich.cells import cell_len
 
-from connectivity_check.model import Outcome, Row
+from connectivity_check.failure import Failure
+from connectivity_check.model import Finding, Outcome, Row, Step
 from connectivity_check.render.as_table import render_table
 from connectivity_check.render.screen import Screen, screen_of
 from connectivity_check.render.texts import Lang
@@ -25,6 +26,23 @@ def test_no_line_is_wider_than_the_terminal(width: int, ascii_only: bool, lang: 
         text = render_table(report, Screen(width, ascii_only=ascii_only), lang)
         assert max(cell_len(line) for line in text.splitlines()) <= width
         assert not any(line.endswith(" ") for line in text.splitlines())
+
+
+@pytest.mark.parametrize("lang", Lang)
+@pytest.mark.parametrize("width", range(72, 130, 3))
+def test_no_column_is_cut(width: int, lang: Lang) -> None:
+    long_code = Finding(Failure.PROXY_UPSTREAM_UNREACHABLE, Step.PROXY_CONNECT, ())
+    last = Row(
+        target(99999, "unitedstates.cp.wd.example.com"), Outcome.BLOCKED, (), long_code, took_s=123.456
+    )
+    report = report_of(*company().rows, last, stopped().rows[1])
+    table = render_table(report, Screen(width), lang).partition("\n\n")[0]
+    assert table.count("5020") == 6
+    assert "123456" in table
+    assert "99999" in table
+    joined = "".join(table.split())
+    for row in company().rows:
+        assert row.target.host is None or row.target.host[:12] in joined
 
 
 def test_the_verdict_comes_last() -> None:

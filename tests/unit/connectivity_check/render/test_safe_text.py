@@ -106,10 +106,26 @@ def test_a_cell_is_cut_at_what_a_spreadsheet_holds() -> None:
 @given(ANY)
 def test_markdown_has_no_markup(text: str) -> None:
     shown = markdown_text(text)
-    assert not set(shown) & set("<>@:\n\r")
+    assert not set(shown) & set("<>@\n\r")
     # What is left when escaped signs and entities are gone is words.
-    bare = re.sub(r"\\[^a-zA-Z0-9\s]|&(?:amp|lt|gt|#64|#58);", "", shown)
-    assert not set(bare) & set("\\`*_{}[]()#|~!&")
+    bare = re.sub(r"\\[^a-zA-Z0-9\s]|&(?:amp|lt|gt|#64|#58|#46);", "", shown)
+    assert not set(bare) & set("\\`*_{}[]#|~!&")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://evil",
+        "HTTPS://evil",
+        "x ftp://evil",
+        "mailto:a@evil",
+        "www.evil",
+        "(www.evil",
+        "<https://evil>",
+    ],
+)
+def test_markdown_links_nowhere(text: str) -> None:
+    assert not re.search(r"(?:https?|ftp|mailto):|www\.", markdown_text(text), re.I)
 
 
 @pytest.mark.parametrize("text", ["a`b", "a|b", "a\\|b", "``", "`", "a\\", " ", ""])
