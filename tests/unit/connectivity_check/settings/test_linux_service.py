@@ -77,6 +77,16 @@ def test_a_drop_in_of_the_administrator_hides_the_vendors_of_the_same_name(tmp_p
     assert machine(tmp_path, files) == {"edr": ""}
 
 
+def test_the_administrators_unit_replaces_the_vendors(tmp_path: Path) -> None:
+    files = {
+        "usr/lib/systemd/system/mdatp.service": "[Service]\nEnvironment=HTTPS_PROXY=http://vendor:1\n",
+        "etc/systemd/system/mdatp.service": "[Service]\nEnvironment=NO_PROXY=x\n",
+    }
+    assert machine(tmp_path, files) == {"edr": ""}
+    files["etc/systemd/system/mdatp.service"] = "[Service]\nEnvironment=HTTPS_PROXY=http://own:2\n"
+    assert machine(tmp_path, files) == {"edr": "http://own:2"}
+
+
 def test_the_managers_environment(tmp_path: Path) -> None:
     files = {
         "etc/systemd/system.conf": "[Manager]\nDefaultEnvironment=HTTPS_PROXY=http://all:1\n",

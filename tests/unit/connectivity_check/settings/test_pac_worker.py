@@ -93,3 +93,15 @@ def test_a_name_that_takes_too_long_counts_as_unknown(monkeypatch: pytest.Monkey
         assert results(serve(["x"], lambda _: gate.wait(5) and ())) == {0: "DIRECT"}
     finally:
         gate.set()
+
+
+def test_an_address_that_comes_too_late_changes_nothing() -> None:
+    said: list[dict[str, Any]] = []
+    worker = Worker(said.append, lambda _: ())
+    worker.inbox.put({"pac": PAC})
+    worker.inbox.put(("x", ()))  # its time was over
+    worker.inbox.put(("x", ("192.0.2.1",)))
+    worker.inbox.put({"id": 1, "url": "https://x/", "host": "x"})
+    worker.inbox.put(None)
+    worker.run()
+    assert results(said) == {1: "DIRECT"}

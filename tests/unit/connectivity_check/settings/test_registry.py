@@ -65,6 +65,12 @@ def test_deletions_and_comments() -> None:
     assert registry.text(KEY, "a") == "1"
     assert registry.text(KEY, "b") == ""
     assert registry.text(KEY + "\\Below", "c") == ""
+    beside = export(f'"a"="1"\r\n[{KEY}\\Below]\r\n"c"="3"\r\n[{KEY}er]\r\n"d"="4"\r\n[-{KEY}]\r\n')
+    assert (beside.text(KEY, "a"), beside.text(KEY + "\\Below", "c"), beside.text(KEY + "er", "d")) == (
+        "",
+        "",
+        "4",
+    )
 
 
 @pytest.mark.parametrize(
