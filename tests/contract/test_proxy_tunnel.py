@@ -571,6 +571,26 @@ def test_a_proxy_that_closes_between_the_legs() -> None:
     assert "connection" in dict(observation.evidence["headers"])  # type: ignore[arg-type,call-overload]
 
 
+@pytest.mark.parametrize("then", ["silence", "end"])
+@pytest.mark.usefixtures("accounts")
+def test_a_login_that_gets_no_second_answer_was_refused(then: str) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        import spnego
+
+        given = (await head(reader)).partition(b"NTLM ")[2].partition(b"\r\n")[0]
+        out = spnego.server(protocol="ntlm").step(base64.b64decode(given))
+        assert out is not None
+        token = base64.b64encode(out)
+        writer.write(b"HTTP/1.1 407 No\r\nProxy-Authenticate: NTLM %b\r\nContent-Length: 0\r\n\r\n" % token)
+        await head(reader)
+        if then == "silence":
+            await asyncio.sleep(30)
+
+    observation = ask(serve, user=f"LAB\\{USER}", auth=ProxyAuth.NTLM, budget_s=1.0)
+    assert observation.seen is Seen.PROXY_STATUS
+    assert (observation.evidence["status"], observation.evidence["stage"]) == (407, "sent")
+
+
 @pytest.mark.parametrize("token", ["!!!", "AAAA", "TlRMTVNTUAACAAAA"])
 def test_a_senseless_token_of_the_proxy(token: str) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -203,6 +203,13 @@ def test_a_neighbour_that_is_not_there_is_reported_by_this_device_itself(chain: 
     assert "unsent" not in observation.evidence
 
 
+def test_a_syn_that_waits_for_a_neighbour_is_not_called_filtered(chain: RouterChain) -> None:
+    """The budget ends before ARP gives up: no SYN was sent, but no filter of this device kept it back."""
+    observation = connect(chain, "10.9.0.78", OPEN, budget_s=2.3)
+    assert observation.seen is Seen.TIMEOUT
+    assert "unsent" not in observation.evidence
+
+
 def test_a_small_mss_is_announced(chain: RouterChain) -> None:
     chain.load(
         chain.near,
