@@ -88,6 +88,8 @@ class Failure(StrEnum):
     TLS_INTERCEPT_UNTRUSTED = "tls.intercept_untrusted"
     TLS_INTERCEPT_TRUSTED = "tls.intercept_trusted"
     TLS_ISSUER_CHANGED = "tls.issuer_changed"
+    TLS_STORE_INCOMPLETE = "tls.store_incomplete"
+    """A public CA signed, and this device's own store does not have it."""
     TLS_EXPIRED = "tls.expired"
     TLS_NOT_YET = "tls.not_yet"
     TLS_HOSTNAME = "tls.hostname"
@@ -138,6 +140,7 @@ _SEVERITIES = {
     Failure.NET_SLOW: Severity.WARNING,
     Failure.PROXY_CONSUMER_CONFLICT: Severity.WARNING,
     Failure.TLS_ISSUER_CHANGED: Severity.WARNING,
+    Failure.TLS_STORE_INCOMPLETE: Severity.WARNING,
     Failure.HTTP_STATUS: Severity.WARNING,
     Failure.HTTP_VERSION: Severity.INFO,
     Failure.HTTP_HEADER_TAMPER: Severity.WARNING,

@@ -132,6 +132,10 @@ _HINTS = {
         "The service shows a public CA that this list's data does not know: update the data; no "
         "firewall change is needed."
     ),
+    Failure.TLS_STORE_INCOMPLETE: (
+        "Install the current root certificates on this device: {host} shows a public CA that its "
+        "store does not have."
+    ),
     Failure.TLS_EXPIRED: (
         "The certificate for {host} has expired: if it is the service's own, wait for it; if an "
         "inspection box made it, renew it there."

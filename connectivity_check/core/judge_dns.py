@@ -31,6 +31,7 @@ _CODES = {
     Seen.CONNECTION_REFUSED: Failure.DNS_TIMEOUT,
     Seen.HOST_UNREACHABLE: Failure.DNS_TIMEOUT,
     Seen.NETWORK_UNREACHABLE: Failure.DNS_TIMEOUT,
+    Seen.PERMISSION_DENIED: Failure.TCP_LOCAL_BLOCK,
 }
 
 _FORGED_EDE = frozenset({4, 15, 16, 17, 18})
@@ -100,9 +101,8 @@ def _comparison(case: Case, code: Failure) -> list[str]:
 def _injected(case: Case) -> Finding | None:
     """Two answers that differ, or an answer from where nobody lives."""
     for each in (*case.controls(Role.RETRY, Step.RESOLVE), *case.probes(Step.RESOLVE)):
-        answers = {_content(answer) for answer in mappings(each, "answers")}
-        if len(answers) > 1 and _contradict(each):
-            return _injection(case, f"{len(answers)} different answers came for one question")
+        if _contradict(each):
+            return _injection(case, "answers that exclude each other came for one question")
         if texts(each, "wrong_source"):
             return _injection(
                 case, f"an answer came from {', '.join(texts(each, 'wrong_source'))}, not asked"
@@ -113,28 +113,18 @@ def _injected(case: Case) -> Finding | None:
     return None
 
 
-def _content(answer: object) -> str:
-    if not isinstance(answer, dict):
-        return ""
-    return f"{answer.get('rcode')} {sorted(map(str, answer.get('addresses') or ()))}"
-
-
 def _contradict(observation: Observation) -> bool:
-    """Whether answers exclude each other: round-robin parts of one set do not, an error and an address do."""
-    kinds = [
-        (field_text(each, "rcode"), frozenset(map(str, found if isinstance(found, list | tuple) else ())))
-        for each in mappings(observation, "answers")
-        for found in (each.get("addresses"),)
-    ]
-    families: dict[object, list[tuple[str, frozenset[str]]]] = {}
-    for rcode, addresses in kinds:
-        family = 6 if any(":" in each for each in addresses) else 4 if addresses else 0
-        families.setdefault(family, []).append((rcode, addresses))
-    for group in families.values():
-        for (rcode, one), (other_rcode, two) in pairwise(group):
-            if rcode != other_rcode or (one and two and not one & two):
-                return True
-    return len({rcode for rcode, _ in kinds}) > 1
+    """Whether two answers to the same question exclude each other; parts of a round robin do not."""
+    by_type: dict[str, list[tuple[str, frozenset[str]]]] = {}
+    for each in mappings(observation, "answers"):
+        found = each.get("addresses")
+        addresses = frozenset(map(str, found)) if isinstance(found, list | tuple) else frozenset()
+        by_type.setdefault(field_text(each, "type"), []).append((field_text(each, "rcode"), addresses))
+    return any(
+        rcode != other_rcode or bool(one) != bool(two) or (bool(one) and not one & two)
+        for group in by_type.values()
+        for (rcode, one), (other_rcode, two) in pairwise(group)
+    )
 
 
 def _injection(case: Case, reason: str) -> Finding:

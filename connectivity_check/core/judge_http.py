@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from connectivity_check.core.case import Case
 from connectivity_check.core.facts import field_text, mapping, mappings, number, text
+from connectivity_check.core.judge_proxy import explain_answer
 from connectivity_check.failure import Failure, Seen, Severity
 from connectivity_check.model import (
     Blocker,
@@ -61,6 +62,16 @@ def judge_failed_exchange(case: Case, failed: Observation) -> Finding:
             "a transparent proxy asks for authentication (407)",
             blocker=Blocker(BlockerKind.PROXY, name=_server(failed)),
             confidence=Confidence.CERTAIN,
+        )
+    by_proxy, words = explain_answer(failed)
+    if by_proxy and by_proxy is not Failure.PROXY_DENIED and "ERR_" in words:
+        return case.finding(
+            by_proxy,
+            failed.step,
+            f"a transparent proxy says {words}",
+            blocker=Blocker(BlockerKind.PROXY, failed.via, _server(failed)),
+            confidence=Confidence.CERTAIN,
+            severity=Severity.BLOCKING,
         )
     portal = captive(case, failed.step)
     if portal:

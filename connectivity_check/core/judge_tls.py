@@ -195,6 +195,15 @@ def _certificate(case: Case, failed: Observation) -> Finding:
             blocker=Blocker(BlockerKind.UNKNOWN, name=_names(leaf)),
             confidence=Confidence.CERTAIN,
         )
+    if failed.evidence.get("verified_public") is True:
+        return case.finding(
+            Failure.TLS_STORE_INCOMPLETE,
+            Step.TLS_HANDSHAKE,
+            f"the chain ends in the public CA {text(failed, 'root_common_name')}",
+            f"this device's store says: {text(failed, 'verified_system')}",
+            blocker=Blocker(BlockerKind.HOST, name="certificate store"),
+            confidence=Confidence.CERTAIN,
+        )
     return _inspected(case, failed, trusted=False)
 
 

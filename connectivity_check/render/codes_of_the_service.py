@@ -37,6 +37,13 @@ TLS: Final[dict[Failure, CodeText]] = {
         "装置が暗号を復号しています。ブラウザーは受け入れますが、エージェントは受け入れません。",
         "この宛先を TLS 検査の対象外にしてください。",
     ),
+    Failure.TLS_STORE_INCOMPLETE: _c(
+        "Root certificate missing here",
+        "端末のルート証明書不足",
+        "The service shows a public certificate whose root this device does not know.",
+        "サービスの公的証明書のルートが、この端末の証明書ストアにありません。",
+        "端末のルート証明書を最新にしてください。ファイアウォールの変更は不要です。",
+    ),
     Failure.TLS_ISSUER_CHANGED: _c(
         "New public issuer",
         "発行元 CA の変更",

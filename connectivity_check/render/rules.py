@@ -145,6 +145,7 @@ NO_REQUEST = frozenset(
         Failure.DNS_PROXY_ONLY,
         Failure.TCP_REFUSED_HOST,
         Failure.TLS_ISSUER_CHANGED,
+        Failure.TLS_STORE_INCOMPLETE,
         Failure.HTTP_STATUS,
         Failure.HTTP_VERSION,
         Failure.META_NOT_TESTABLE,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from connectivity_check.core.known import Known, known
-from connectivity_check.model import Observation, Target
+from connectivity_check.model import Observation, Route, Target
 from connectivity_check.ports import Clock
 
 FRESH_S = 0.05
@@ -35,6 +35,12 @@ class Ledger:
         stamped = replace(observation, started_s=round(begun, 6))
         sink.append(stamped)
         return stamped
+
+    def set_route(self, index: int, route: Route) -> None:
+        """Say which way a row has gone, when that is not the first of its ways."""
+        targets = list(self.targets)
+        targets[index] = replace(targets[index], route=route)
+        self.targets = tuple(targets)
 
     def known(self) -> Known:
         """Give what the run knows now."""

@@ -26,7 +26,9 @@ class RowRun:
 
     def __init__(self, session: Session, index: int) -> None:
         self._session = session
+        self._index = index
         self._target = session.ledger.targets[index]
+        """As it was tried: with the host that stands for a wildcard, and the way that was gone."""
         self._sink = session.ledger.rows[index]
         self._budget = Budget(session.clock, session.clock.now(), session.options.timeout_s)
 
@@ -55,18 +57,23 @@ class RowRun:
             self._session.chain_ended(passed=passed)
 
     async def _probe(self, host: str) -> bool:
-        here = asyncio.create_task(self._resolve_here(host))
-        try:
-            return await self._walk(self._journey(self._target, host)).go()
-        finally:
-            if self._target.route.proxy is None:
-                here.cancel()
-            await asyncio.gather(here, return_exceptions=True)
+        self._target = replace(self._target, host=host)
+        route = self._target.route
+        walk = self._walk(replace(self._journey(self._target, host), next_ways=route.fallbacks))
+        if route.proxy is None:
+            return await walk.go()
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._resolve_here(host))
+            passed = await walk.go()
+        if walk.way != route.proxy:
+            others = (route.proxy, *(each for each in route.fallbacks if each != walk.way))
+            route = replace(route, proxy=walk.way, fallbacks=others)
+            self._target = replace(self._target, route=route)
+            self._session.ledger.set_route(self._index, route)
+        return passed
 
     async def _resolve_here(self, host: str) -> None:
         """With a proxy: does the name resolve here, too? Nobody waits long for it."""
-        if self._target.route.proxy is None:
-            return
         seconds = self._budget.timeout_s * ALTERNATE_SHARE
         seen = await self._session.network.resolve(host, budget_s=seconds, role=Role.ALTERNATE)
         self._note(replace(seen, role=Role.ALTERNATE))
@@ -120,7 +127,10 @@ class RowRun:
             done.update(new)
             if not new or self._budget.control() <= 0:
                 return
-            await asyncio.gather(*(self._control(each) for each in new))
+            # A group, because gather would leave the others running when one is cancelled.
+            async with asyncio.TaskGroup() as group:
+                for each in new:
+                    group.create_task(self._control(each))
 
     async def _control(self, control: Control) -> None:
         if control.shared:
@@ -202,4 +212,6 @@ class RowRun:
             body_size=control.body_size,
             range=control.range,
         )
-        return replace(journey, tls=target.tls, request=request, expectation=target.expectation)
+        # Whatever status a POST or a part of a file gets from the service itself is fine.
+        anything = replace(target.expectation, statuses=(), body_contains="")
+        return replace(journey, tls=target.tls, request=request, expectation=anything)

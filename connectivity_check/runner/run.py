@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
 
 from connectivity_check.core.analyze import judge, judge_row
 from connectivity_check.core.facts import text
@@ -43,13 +45,16 @@ async def run(
     done is marked so: the report has every row all the same.
     """
     begun = datetime.fromtimestamp(tools.clock.utc(), UTC)
-    routed = await _routes(targets, tools.ways)
-    ledger = Ledger(routed, tools.clock)
-    session = Session(tools, options, ledger)
-    unfinished = await _all_rows(session, on_row)
+    end = tools.clock.now() + options.deadline_s
+    routed = await _routes(targets, tools.ways, options)
+    ledger = Ledger(targets if routed is None else routed, tools.clock)
+    unfinished = set(range(len(targets)))
+    if routed is not None:
+        left = replace(options, deadline_s=max(0.0, end - tools.clock.now()))
+        unfinished = await _all_rows(Session(tools, left, ledger), on_row)
     shared = tuple(ledger.shared)
     recording = Recording(
-        targets=routed,
+        targets=ledger.targets,
         observations=tuple(tuple(each) for each in ledger.rows),
         shared=shared,
         unfinished=frozenset(unfinished),
@@ -66,14 +71,21 @@ async def run(
     return judge(recording)
 
 
-async def _routes(targets: Sequence[Target], ways: WayFinder) -> tuple[Target, ...]:
+async def _routes(
+    targets: Sequence[Target], ways: WayFinder, options: RunOptions
+) -> tuple[Target, ...] | None:
+    """Give the targets with their ways; None when the end of the run comes first (a PAC file that hangs)."""
+
     async def routed(target: Target) -> Target:
         host = target.host or target.wildcard
         if not host:
             return target
         return replace(target, route=await ways.route(target_url(target, host), host))
 
-    return tuple(await asyncio.gather(*(routed(target) for target in targets)))
+    tasks = [asyncio.create_task(routed(target)) for target in targets]
+    if not await _all_done(tasks, options):
+        return None
+    return tuple(task.result() for task in tasks)
 
 
 def _source(ledger: Ledger) -> str:
@@ -101,34 +113,37 @@ async def _all_rows(session: Session, on_row: Callable[[Row], None]) -> set[int]
         on_row(row)
 
     tasks = [asyncio.create_task(one(index)) for index in sorted(open_rows)]
-    if any(each.host and each.route.proxy is None for each in ledger.targets):
+    if any((each.host or each.wildcard) and each.route.proxy is None for each in ledger.targets):
         session.begin_random_name()
     tasks.append(asyncio.create_task(_echo(session)))
     try:
-        await _until_done(tasks, options)
-    finally:
-        for task in tasks:
-            task.cancel()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
+        await _all_done(tasks, options)
         await _last_controls(session)
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
+    finally:
+        await session.end()
+    for task in tasks:
+        if not task.cancelled():
+            task.result()  # an error of our own comes out
     return open_rows
 
 
-async def _until_done(tasks: Sequence[asyncio.Task[None]], options: RunOptions) -> None:
+async def _all_done(tasks: Sequence[asyncio.Task[Any]], options: RunOptions) -> bool:
+    """Wait until all tasks are done or the run is to end; in any case none is left running."""
     stopped = asyncio.create_task(options.stop.wait()) if options.stop else None
-    everything = asyncio.ensure_future(asyncio.wait(tasks))
-    waiting: set[asyncio.Future[object]] = {everything}  # type: ignore[arg-type]  # results are not read
-    if stopped:
-        waiting.add(stopped)  # type: ignore[arg-type]  # the same
+    everything = asyncio.create_task(_wait_for(tasks))
+    waiting = {everything, stopped} if stopped else {everything}
     try:
         await asyncio.wait(waiting, timeout=options.deadline_s, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for each in waiting:
+        for each in (*waiting, *tasks):
             each.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
+        await asyncio.gather(*waiting, *tasks, return_exceptions=True)
+    return not any(task.cancelled() for task in tasks)
+
+
+async def _wait_for(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    if tasks:
+        await asyncio.wait(tasks)
 
 
 async def _last_controls(session: Session) -> None:
@@ -138,7 +153,6 @@ async def _last_controls(session: Session) -> None:
             await session.rewrites_names()
     except TimeoutError:
         pass
-    await session.end()
 
 
 async def _echo(session: Session) -> None:
@@ -146,13 +160,14 @@ async def _echo(session: Session) -> None:
     wanted = session.options.control_host
     if not wanted:
         return
-    host, _, port = wanted.partition(":")
+    authority = f"[{wanted}]" if wanted.count(":") > 1 and not wanted.startswith("[") else wanted
+    url = urlsplit(f"http://{authority}/")
     journey = Journey(
-        name=host,
-        port=int(port or 80),
+        name=url.hostname or "",
+        port=url.port or 80,
         tls=False,
         role=Role.HEADER_ECHO,
-        request=HttpRequest(f"http://{wanted}/", echo=True),
+        request=HttpRequest(url.geturl(), echo=True),
         expectation=Expectation(html_allowed=True),
         last_only=True,
     )

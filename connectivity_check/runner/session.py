@@ -115,9 +115,18 @@ class Session:
     async def proxy_addresses(self, proxy: ProxyServer) -> Observation:
         """Resolve a proxy's name, once a run."""
         if proxy not in self._proxies:
-            asked = self.network.resolve(proxy.host, budget_s=self.options.timeout_s / 2)
-            self._proxies[proxy] = asyncio.create_task(_asking(asked))
+            self._proxies[proxy] = asyncio.create_task(self._ask_for_proxy(proxy.host))
         return await asyncio.shield(self._proxies[proxy])
+
+    async def _ask_for_proxy(self, name: str) -> Observation:
+        """As the system does it: the hosts file knows `localhost`, where local agents listen, DNS may not."""
+        seconds = self.options.timeout_s / 4
+        seen = await self.network.resolve(name, budget_s=seconds)
+        if name.lower() in self.network.local_names or not seen.ok:
+            here = await self.network.look_up(name, budget_s=seconds)
+            if addresses_of(here):
+                seen = replace(here, role=Role.PROBE, seen=None)
+        return self.note_shared(seen)
 
     def begin_random_name(self) -> None:
         """Ask for a name that does not exist; who answers it rewrites answers."""
@@ -153,7 +162,3 @@ class Session:
 
 async def _doing(do: Callable[[], Awaitable[None]]) -> None:
     await do()
-
-
-async def _asking(asked: Awaitable[Observation]) -> Observation:
-    return await asked

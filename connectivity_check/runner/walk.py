@@ -44,6 +44,8 @@ class Journey:
     address: str = ""
     """Connect here instead of resolving."""
     proxy: ProxyServer | None = None
+    next_ways: tuple[ProxyServer | None, ...] = ()
+    """Where to go when the proxy is not there (None: direct); one that answers, whatever it says, is kept."""
     tunnel_to: str = ""
     """Ask the proxy for this host instead of `name`."""
     server_name: str = ""
@@ -80,6 +82,10 @@ class Walk:
                 if self._failed:
                     return False
             return await self._request(stream)
+        except asyncio.CancelledError:
+            for task in self._spare:
+                task.cancel()
+            raise
         finally:
             if stream is not None:
                 stream.close()
@@ -103,13 +109,34 @@ class Walk:
         return self.budget.control()
 
     async def _open(self) -> Stream | None:
-        if self.journey.proxy:
-            return await self._open_by_proxy(self.journey.proxy)
+        ways = (self.journey.proxy, *self.journey.next_ways)
+        for number, self.way in enumerate(ways, 1):
+            stream = await self._dial(len(ways) - number)
+            if stream is None:
+                continue
+            return await self._open_by_proxy(stream, self.way) if self.way else stream
+        self.way = self.journey.proxy
+        return None
+
+    async def _dial(self, more: int) -> Stream | None:
+        """Connect to the proxy, or to the target; `more` ways are left if this fails."""
+        if self.way:
+            addresses = await self._resolve_proxy(self.way, more)
+            return await self._connect(addresses, self.way.port, more) if addresses else None
         if self.journey.address:
-            addresses: tuple[str, ...] = (self.journey.address,)
+            addresses = (self.journey.address,)
         else:
             addresses = await self._resolve()
-        return await self._connect(addresses, self.journey.port) if addresses else None
+        return await self._connect(addresses, self.journey.port, more) if addresses else None
+
+    async def _resolve_proxy(self, proxy: ProxyServer, more: int) -> tuple[str, ...]:
+        """The look-up stands among the shared observations; in the row it is the end of all ways only."""
+        if _is_address(proxy.host):
+            return (proxy.host,)
+        found = await self.proxy_addresses(proxy)
+        if not found.ok and not more:
+            self._seen(found)
+        return addresses_of(found) if found.ok else ()
 
     async def _resolve(self) -> tuple[str, ...]:
         name = self.journey.name
@@ -123,7 +150,10 @@ class Walk:
     async def _resolve_here(self, asked: Awaitable[Observation]) -> tuple[str, ...]:
         """The hosts file knows the name: the agent goes where it says, whatever DNS says."""
         look_up = self.network.look_up(self.journey.name, budget_s=self._time(share.RESOLVE))
-        dns, here = await asyncio.gather(asked, look_up)
+        async with asyncio.TaskGroup() as both:
+            answer = both.create_task(_awaiting(asked))
+            own = both.create_task(_awaiting(look_up))
+        dns, here = answer.result(), own.result()
         self.note(dns)
         self.note(here)
         if addresses_of(here):
@@ -132,9 +162,9 @@ class Walk:
             return addresses_of(here)
         return addresses_of(dns)
 
-    async def _connect(self, addresses: tuple[str, ...], port: int) -> Stream | None:
+    async def _connect(self, addresses: tuple[str, ...], port: int, more: int) -> Stream | None:
         """Begin everywhere at once, go on with the first that accepts; the rest is awaited at the end."""
-        seconds = self._time(share.CONNECT)
+        seconds = self._time(share.CONNECT / (1 + more))
         tasks = [
             asyncio.create_task(
                 self.network.connect(
@@ -146,6 +176,7 @@ class Walk:
         self._spare = list(tasks)
         winner = await _first_good(tasks)
         if winner is None:
+            await self._note_spare()
             return None
         self._spare.remove(winner)
         tried = winner.result()
@@ -153,28 +184,26 @@ class Walk:
         self._failed = False
         return tried.stream
 
-    async def _end_spare(self) -> None:
-        try:
-            for task in self._spare:
-                tried = await task
-                failed = self._failed
-                self._seen(tried.observation)
-                self._failed = failed
-        finally:
-            for task in self._spare:
-                task.cancel()
-            for done in await asyncio.gather(*self._spare, return_exceptions=True):
-                if isinstance(done, Tried) and done.stream:
-                    done.stream.close()
+    async def _note_spare(self) -> None:
+        """Write down what became of the other addresses; that does not change how the walk ended."""
+        failed = self._failed
+        while self._spare:
+            tried = await self._spare[0]
+            self._spare.pop(0)
+            if tried.stream:
+                tried.stream.close()
+            self._seen(tried.observation)
+        self._failed = failed
 
-    async def _open_by_proxy(self, proxy: ProxyServer) -> Stream | None:
-        if _is_address(proxy.host):
-            addresses: tuple[str, ...] = (proxy.host,)
-        else:
-            found = self._seen(await self.proxy_addresses(proxy))
-            addresses = addresses_of(found) if found.ok else ()
-        stream = await self._connect(addresses, proxy.port) if addresses else None
-        if stream is None or (self._plain and proxy.scheme is ProxyScheme.HTTP):
+    async def _drop_spare(self) -> None:
+        for task in self._spare:
+            task.cancel()
+        for done in await asyncio.gather(*self._spare, return_exceptions=True):
+            if isinstance(done, Tried) and done.stream:
+                done.stream.close()
+
+    async def _open_by_proxy(self, stream: Stream, proxy: ProxyServer) -> Stream | None:
+        if self._plain and proxy.scheme is ProxyScheme.HTTP:
             return stream
         if self._plain and proxy.scheme is ProxyScheme.HTTPS:
             return await self._tls_with_proxy(stream, proxy)
@@ -238,7 +267,7 @@ class Walk:
         self.note(replace(seen, role=Role.AFTER_FAILURE, via=seen.via or stream.via))
 
     async def _request(self, stream: Stream) -> bool:
-        request, proxy = self.journey.request, self.journey.proxy
+        request, proxy = self.journey.request, self.way
         if request is None:
             return True
         if proxy and self._plain and proxy.scheme is not ProxyScheme.SOCKS5H:
@@ -251,6 +280,10 @@ class Walk:
             role=self.journey.role,
         )
         return self._seen(seen, last=True).ok
+
+
+async def _awaiting(asked: Awaitable[Observation]) -> Observation:
+    return await asked
 
 
 def _is_address(text: str) -> bool:
