@@ -68,10 +68,27 @@ class Walk:
     journey: Journey
     note: Callable[[Observation], Observation]
     proxy_addresses: Callable[[ProxyServer], Awaitable[Observation]]
+    way: ProxyServer | None = field(init=False)
+    """The way that is being gone, in the end the one that was gone."""
     _spare: list[asyncio.Task[Tried]] = field(default_factory=list)
+    _failed: bool = False
+
+    def __post_init__(self) -> None:
+        self.way = self.journey.proxy
 
     async def go(self) -> bool:
-        """Walk; true when the end was reached. Whatever happens, every connection is closed."""
+        """Walk; true when the end was reached. Whatever happens, every connection is closed.
+
+        Addresses that have not answered when the walk ends are awaited, unless it is cancelled.
+        """
+        try:
+            passed = await self._to_the_end()
+            await self._note_spare()
+            return passed
+        finally:
+            await self._drop_spare()
+
+    async def _to_the_end(self) -> bool:
         stream: Stream | None = None
         try:
             stream = await self._open()
@@ -82,22 +99,15 @@ class Walk:
                 if self._failed:
                     return False
             return await self._request(stream)
-        except asyncio.CancelledError:
-            for task in self._spare:
-                task.cancel()
-            raise
         finally:
             if stream is not None:
                 stream.close()
-            await self._end_spare()
-
-    _failed: bool = False
 
     def _seen(self, observation: Observation, *, last: bool = False) -> Observation:
         if not observation.ok:
             self._failed = True
-        if self.journey.proxy and not observation.via:
-            observation = replace(observation, via=self.journey.proxy.url)
+        if self.way and not observation.via:
+            observation = replace(observation, via=self.way.url)
         observation = replace(observation, role=self.journey.role)
         if self.journey.last_only and observation.ok and not last:
             return observation

@@ -342,7 +342,8 @@ class FakeNetwork:
         if door is None:
             return Page(cut=Seen.EOF)
         if door.gate is None:
-            return door.page
+            ranged = request.range and door.page.status == 200 and not door.page.html
+            return replace(door.page, status=206) if ranged else door.page
         url = urlsplit(request.url)
         host = url.hostname or ""
         if not request.absolute_form:

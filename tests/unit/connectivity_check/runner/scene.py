@@ -52,9 +52,14 @@ def target(host: str | None, n: int = 1, port: int = 443, kind: Kind = Kind.API,
     return Target(n=n, pattern=pattern, host=host, port=port, expectation=expectation, **more)  # type: ignore[arg-type]
 
 
+def nothing() -> tuple[World, list[Target]]:
+    """A world and a list to fill."""
+    return World(), []
+
+
 def open_world(count: int) -> tuple[World, list[Target]]:
     """Names ok0.site0.example ... that all work."""
-    world, targets = World(), []
+    world, targets = nothing()
     for n in range(count):
         name = f"ok{n}.site{n}.example"
         world.add(name, f"20.0.{n // 200}.{n % 200 + 1}")

@@ -18,6 +18,7 @@ from tests.unit.connectivity_check.runner.scene import (
     Ran,
     add_dead,
     check,
+    nothing,
     open_world,
     outcomes,
     roles,
@@ -115,7 +116,7 @@ def test_healthy_rows_are_not_delayed_by_dead_neighbours() -> None:
 @pytest.mark.parametrize("timeout_s", [1.0, 5.0, 30.0])
 @pytest.mark.parametrize("kind", ["dropped", "no resolver", "tls silent", "answer silent", "all of it"])
 def test_98_dead_rows_end_within_five_quarters_of_the_timeout(kind: str, timeout_s: float) -> None:
-    world, targets = World(), []
+    world, targets = nothing()
     if kind == "no resolver":
         world.other_names = SILENCE
         targets = [target(f"a.site{n}.example", n + 1) for n in range(98)]
@@ -211,7 +212,8 @@ def test_shared_controls_are_done_once(accepts: bool) -> None:
 
 
 def test_a_captive_portal_is_asked_about_once_and_named_everywhere() -> None:
-    world, targets = World(other_doors=Door(tls=Tls.RESET)), []
+    world, targets = nothing()
+    world.other_doors = Door(tls=Tls.RESET)
     add_dead(world, targets, 5)
     world.add(PORTAL, "20.8.8.8", 80, Door(page=Page(status=302, body="")))
     ran = check(world, targets)
@@ -230,7 +232,7 @@ def test_a_failing_row_waits_for_one_that_passes_to_be_held_against() -> None:
 
 
 def test_nobody_waits_for_a_pass_when_all_have_failed() -> None:
-    world, targets = World(), []
+    world, targets = nothing()
     add_dead(world, targets, 3, Door(tcp=Tcp.LOCAL))
     assert check(world, targets).took_s < 2
     assert set(check(world, targets).verdicts()) == {"tcp.local_block"}
@@ -295,7 +297,7 @@ def test_an_error_of_our_own_is_not_swallowed() -> None:
 
 def test_a_row_given_early_may_be_judged_better_in_the_end() -> None:
     """The first row fails before any other has passed; the report knows more."""
-    world, targets = World(), []
+    world, targets = nothing()
     add_dead(world, targets, 1, Door(page=Page(cut=Seen.CONNECTION_RESET)))
     world.add("late.site.example", "20.0.0.9", 443)
     world.names["late.site.example"] = Answer(("20.0.0.9",), after_s=2.4)
