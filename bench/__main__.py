@@ -20,6 +20,7 @@ BENCHES = {
     "dns": ("bench.dns_gate", True),
     "syn": ("bench.first_syn", True),
     "forged": ("bench.forged_answers", True),
+    "preflight": ("bench.preflight", True),
     "throughput": ("bench.throughput", True),
 }
 """Name -> module, and whether it needs namespaces. In the order they run: the short ones first."""
