@@ -50,7 +50,10 @@ def test_a_resolver_that_answers_everything_proves_nothing(others: int) -> None:
     assert "dns.nx_rewrite" in {f.failure.value for f in ran.report.findings}
 
 
-@pytest.mark.parametrize("door", [Door(tls=Tls.RESET), Door(tcp=Tcp.DROP), Door(page=Page(html=True))])
+CUT = Door(tls=Tls.RESET, tls_of={"ok0.site0.example": Tls.GOOD})
+
+
+@pytest.mark.parametrize("door", [CUT, Door(tcp=Tcp.DROP), Door(page=Page(html=True))])
 def test_controls_of_a_wildcard_row_are_about_the_name_that_was_tried(door: Door) -> None:
     world, targets = open_world(1)
     world.add("*.wild.example", "20.3.0.1", 443, door)
