@@ -8,6 +8,7 @@ from connectivity_check.failure import Failure as F
 from tests.faults import proxies, world
 from tests.faults.case import BLOCKED, UNSURE, WORKS, Case, Make, both
 from tests.faults.lab import FaultLab
+from tests.faults.middlebox import Posing, TlsBox
 from tests.faults.names import NXDOMAIN, Record
 from tests.faults.topology import ADDRESSES, NAMES
 from tests.faults.web import HTML, Service
@@ -47,24 +48,34 @@ def _block_server(lab: FaultLab) -> None:
 
 def _wrong_server(lab: FaultLab) -> None:
     lab.resolver.lies[GW1.host] = Record((world.ELSEWHERE,))
-    lab.divert(lab.isp, f"ip daddr {world.ELSEWHERE} tcp dport 443", _stranger(lab))
+    _stranger(lab, world.ELSEWHERE, "www.example.net")
 
 
-def _stranger(lab: FaultLab):  # type: ignore[no-untyped-def]
-    from tests.faults.middlebox import Posing, TlsBox
-
-    service = Service(certificate_names=("www.example.net",))
-    return TlsBox(lab.stage, lab.isp, lab.web, lambda name, address: Posing(service)).serve
+def _stranger(lab: FaultLab, address: str, name: str) -> None:
+    """At this address is a server with a certificate for another name."""
+    service = Service(certificate_names=(name,), body=HTML, content_type="text/html")
+    box = TlsBox(lab.stage, lab.isp, lab.web, lambda sni, aimed: Posing(service))
+    lab.divert(lab.isp, f"ip daddr {address} tcp dport 443", box.serve)
 
 
 def _rewrite(lab: FaultLab) -> None:
-    lab.resolver.unknown = Record(("203.1.113.9",))
-    lab.resolver.lies[GW1.host] = Record(("203.1.113.9",))
-    lab.web.services["search.isp.example"] = Service(body=HTML, content_type="text/html")
+    _rewrite_only(lab)
+    lab.resolver.lies[GW1.host] = lab.resolver.unknown
 
 
 def _rewrite_only(lab: FaultLab) -> None:
     lab.resolver.unknown = Record(("203.1.113.9",))
+    _stranger(lab, "203.1.113.9", "search.isp.example")
+
+
+def _private_void(lab: FaultLab) -> None:
+    """Nobody has these private addresses: packets to them are lost on the way."""
+    lab.rule(lab.isp, "forward", "ip daddr 10.0.0.0/8 drop")
+
+
+def _private_server(lab: FaultLab) -> None:
+    lab.resolver.lies[GW1.host] = Record(("10.20.30.40",))
+    _stranger(lab, "10.20.30.40", "intranet.corp.example")
 
 
 def _hosts_file(lab: FaultLab) -> None:
@@ -83,11 +94,12 @@ def _everywhere_answered(lab: FaultLab) -> None:
     # The device and the resolver share a segment: without this the answer would bypass the router.
     lab.nft(
         lab.site,
-        "table inet snat { chain post { type nat hook postrouting priority srcnat;"
-        " ip daddr 192.168.50.53 th dport 53 masquerade; } }",
+        "table inet back {\nchain post {\ntype nat hook postrouting priority srcnat;\n"
+        "ip daddr 192.168.50.53 th dport 53 masquerade\n}\n}\n",
     )
 
 
+_LINK = Record(("10.20.30.41",), chain=("automatedirstrprdneu.privatelink.blob.core.windows.net",))
 _FORGED = Record((GW1.v4,), forged=NXDOMAIN)
 
 CASES = (
@@ -123,11 +135,12 @@ CASES = (
     Case("dns-sinkhole-shared", "one block server for unrelated names", F.DNS_SINKHOLE, _block_server,
          hits=(GW1, EVENTS, world.BLOB), places=(*world.USUAL, GW3, world.SETTINGS), blocked_by=_BY),
     Case("dns-private", "private address without Private Link", F.DNS_PRIVATE_ANSWER,
-         lie(Record(("10.20.30.40",))),
-         blocked_by=_BY),
+         both(_private_void, lie(Record(("10.20.30.40",)))), blocked_by=_BY),
     Case("dns-private-link", "Private Link zone for a resource that is not there", F.DNS_PRIVATE_ANSWER,
-         lie(Record(("10.20.30.41",), chain=("automatedirstrprdneu.privatelink.blob.core.windows.net",)),
-             world.BLOB.host), hits=(world.BLOB,), blocked_by=_BY),
+         both(_private_void, lie(_LINK, world.BLOB.host)), hits=(world.BLOB,), blocked_by=_BY),
+    Case("dns-private-server", "private address of a server of the site", F.DNS_PRIVATE_ANSWER,
+         _private_server,
+         blocked_by=_BY, layers=frozenset({"tls"})),
     Case("dns-inconsistent", "forged address of another server", F.DNS_INCONSISTENT,
          both(_wrong_server, second_opinion), blocked_by=_BY),
     Case("dns-injected", "inline filter answers first", F.DNS_INJECTED, lie(_FORGED)),

@@ -24,7 +24,7 @@ _ANY = {"outcomes": UNSURE, "all_hit": True}
 
 def no_way_but_the_proxy(lab: FaultLab) -> None:
     """The first firewall lets only the proxies out."""
-    lab.rule(lab.site, "forward", f"ip saddr {ADDRESSES[DEVICE].v4} meta l4proto tcp drop")
+    lab.rule(lab.site, "forward", f'oifname "wan0" ip saddr {ADDRESSES[DEVICE].v4} meta l4proto tcp drop')
 
 
 def through(start: Make, *faults: Make) -> Make:

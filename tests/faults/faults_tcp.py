@@ -56,10 +56,10 @@ def _limit(lab: FaultLab) -> None:
         lab.site,
         "table inet fault { set blocked { type ipv4_addr; flags dynamic,timeout; }\n"
         " chain forward { type filter hook forward priority 0;\n"
-        f"  ip saddr != {ADDRESSES[DEVICE].v4} accept\n"
+        f'  oifname != "wan0" accept\n  ip saddr != {ADDRESSES[DEVICE].v4} accept\n'
         "  tcp flags & (syn | ack) != syn accept\n"
         "  ip saddr @blocked drop\n"
-        "  limit rate over 4/second burst 4 packets add @blocked { ip saddr timeout 4s } drop\n } }",
+        "  limit rate over 4/second burst 4 packets add @blocked { ip saddr timeout 4s } drop\n }\n}",
     )
 
 

@@ -11,6 +11,7 @@ import itertools
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -194,6 +195,24 @@ class FaultLab:
         self.public_store = self.write("public.pem", public)
         self.system_store = self.write("system.pem", public)
         self._serve()
+        self._open_interpreter()
+
+    def _open_interpreter(self) -> None:
+        """Let nobody start this Python when it lies in a closed home directory: in the device's view only,
+        the closed directory becomes an empty one that holds nothing but the interpreter."""
+        prefix = Path(sys.base_prefix).resolve()
+        closed = next((each for each in reversed(prefix.parents) if not each.stat().st_mode & 0o001), None)
+        if closed is None:
+            return
+        held = "/run/python"  # the device's own /run, never the lab's directory: that one is deleted
+        for command in (
+            ("mkdir", held),
+            ("mount", "--bind", str(prefix), held),
+            ("mount", "-t", "tmpfs", "-o", "mode=755", "lab-home", str(closed)),
+            ("mkdir", "-p", str(prefix)),
+            ("mount", "--bind", held, str(prefix)),
+        ):
+            self.command(self.device, *command)
 
     def _wire(self) -> None:
         names = {role: self.name.of(role) for role in topology.ROLES}

@@ -95,7 +95,7 @@ def check(lab: FaultLab, case: Case) -> tuple[Mapping[str, Any], float, str]:
     try:
         report = json.loads(done.stdout)
     except ValueError:
-        return {}, took, f"exit {done.returncode}: {(done.stderr or done.stdout).strip()[-400:]}"
+        return {}, took, f"exit {done.returncode}: {(done.stderr or done.stdout).strip()[-1500:]}"
     traceback = "Traceback" in done.stderr
     return report, took, done.stderr.strip()[-400:] if traceback else ""
 

@@ -19,7 +19,8 @@ TOOLS: tuple[tuple[str, Callable[[Peers], Said]], ...] = (
 )
 
 
-_INTRODUCTION = """Written by `make accuracy`. Every fault is made for real in network namespaces: device, first firewall,
+_INTRODUCTION = """\
+Written by `make accuracy`. Every fault is made for real in network namespaces: device, first firewall,
 second firewall, internet, resolvers and a proxy host (`tests/faults`). isolator-check runs as nobody in
 the device on about six rows; curl, blackbox_exporter and nmap are asked about the same endpoint in the
 same lab, with the same proxy, system store and expected statuses.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import ctypes
 import json
 import multiprocessing
 import os
@@ -24,6 +25,7 @@ from tests.faults.report import summary, table
 from tests.faults.said import Said
 from tests.lab import ground
 
+_PR_SET_PDEATHSIG = 1
 _BY_ID = {case.id: case for case in CASES}
 
 
@@ -52,6 +54,8 @@ def run_case(name: str, with_peers: bool = True, keep: str = "") -> Result:
             if keep:
                 Path(keep, f"{name}.json").write_text(json.dumps(report, indent=1))
             peers = ask(lab, ours.place_of(case)) if with_peers and not case.pattern_hit else None
+    except SystemExit:
+        os._exit(143)  # the lab is gone; the pool would keep this process for the next case
     except Exception as error:  # noqa: BLE001 - one case that cannot be made must not end the run
         return Result(name, None, None, f"{type(error).__name__}: {error}"[:600])
     return Result(name, ours.judge(case, report, took_s, trouble), peers)
@@ -72,8 +76,9 @@ def run(names: list[str], jobs: int, with_peers: bool, keep: str) -> list[Result
 
 
 def _tidy_end() -> None:
-    """SIGTERM leaves by an exception, so that the lab is removed."""
+    """SIGTERM, or the end of the parent, leaves by an exception, so that the lab is removed."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _line(result: Result) -> str:
