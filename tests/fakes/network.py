@@ -303,7 +303,7 @@ class FakeNetwork:
         elif kind is Tls.ALERT:
             evidence |= {"alert": 40, "alert_name": "handshake_failure", "stage": "server_hello"}
         elif kind is Tls.NOT_TLS:
-            evidence["first_bytes"] = b"HTTP/1.1 200 OK".hex()
+            evidence |= {"first_bytes": b"HTTP/1.1 200 OK".hex(), "stage": "server_hello"}
         observation = self._observed(Step.TLS_HANDSHAKE, _TLS_SEEN.get(kind), evidence, began, role, mine.via)
         if not finished:
             mine.close()
