@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from connectivity_check.core.facts import addresses_of
 from connectivity_check.failure import Seen
 from connectivity_check.model import (
     Expectation,
@@ -137,7 +138,7 @@ def test_resolve(
         found = await network.resolve(name, budget_s=3, role=Role.RETRY)
         assert (found.step, found.seen, found.role, found.via) == (Step.RESOLVE, seen, Role.RETRY, "")
         holds(found, name=name, rcode=rcode, transport="udp", resolver=found.evidence["resolver"])
-        assert list(found.evidence.get("addresses") or []) == (addresses or [])  # type: ignore[call-overload]
+        assert addresses_of(found) == tuple(addresses or ())
         assert 0 <= found.took_s < 3
 
     ground.do(case)
