@@ -6,7 +6,6 @@ The row's own chain is a walk, and so is a control that repeats it with one thin
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
@@ -22,13 +21,8 @@ from connectivity_check.model import (
 )
 from connectivity_check.ports import HttpRequest, Network, Stream, TlsVariant, Tried
 from connectivity_check.runner import budget as share
+from connectivity_check.runner.addresses import first_good, is_address, some
 from connectivity_check.runner.budget import Budget
-
-MAX_ADDRESSES = 4
-"""Per family: what a client would try before it gives up."""
-HEAD_START_S = 0.05
-"""How long an IPv6 connection may be behind an IPv4 one and still be preferred (RFC 8305 gives the reverse
-case 250 ms; here both were begun at once)."""
 
 _ANYTHING = Expectation()
 
@@ -141,7 +135,7 @@ class Walk:
 
     async def _resolve_proxy(self, proxy: ProxyServer, more: int) -> tuple[str, ...]:
         """The look-up stands among the shared observations; in the row it is the end of all ways only."""
-        if _is_address(proxy.host):
+        if is_address(proxy.host):
             return (proxy.host,)
         found = await self.proxy_addresses(proxy)
         if not found.ok and not more:
@@ -150,7 +144,7 @@ class Walk:
 
     async def _resolve(self) -> tuple[str, ...]:
         name = self.journey.name
-        if _is_address(name):
+        if is_address(name):
             return (name,)
         asked = self.network.resolve(name, budget_s=self._time(share.RESOLVE), role=self.journey.role)
         if name in self.network.local_names and self.journey.role is Role.PROBE:
@@ -181,10 +175,10 @@ class Walk:
                     address, port, budget_s=seconds, role=self.journey.role, mss=self.journey.mss
                 )
             )
-            for address in _some(addresses)
+            for address in some(addresses)
         ]
         self._spare = list(tasks)
-        winner = await _first_good(tasks)
+        winner = await first_good(tasks)
         if winner is None:
             await self._note_spare()
             return None
@@ -294,36 +288,3 @@ class Walk:
 
 async def _awaiting(asked: Awaitable[Observation]) -> Observation:
     return await asked
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _some(addresses: tuple[str, ...]) -> list[str]:
-    """At most four of each family, IPv6 first, as a client prefers them (RFC 6724)."""
-    six = [each for each in addresses if ":" in each][:MAX_ADDRESSES]
-    return six + [each for each in addresses if ":" not in each][:MAX_ADDRESSES]
-
-
-async def _first_good(tasks: list[asyncio.Task[Tried]]) -> asyncio.Task[Tried] | None:
-    """Give the first task that connected; of several, the first in the order of the list."""
-    pending = set(tasks)
-    while pending:
-        _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-        if not _good(tasks):
-            continue
-        before = tasks[: tasks.index(_good(tasks)[0])]
-        waiting = [task for task in before if task in pending]
-        if waiting:
-            await asyncio.wait(waiting, timeout=HEAD_START_S, return_when=asyncio.FIRST_COMPLETED)
-        return _good(tasks)[0]
-    return None
-
-
-def _good(tasks: list[asyncio.Task[Tried]]) -> list[asyncio.Task[Tried]]:
-    return [task for task in tasks if task.done() and task.result().stream is not None]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,6 @@ from connectivity_check.failure import Seen
 from connectivity_check.model import (
     Expectation,
     Json,
-    Kind,
     Observation,
     ProxyScheme,
     ProxyServer,
@@ -22,9 +20,10 @@ from connectivity_check.model import (
     Step,
 )
 from connectivity_check.ports import Clock, HttpRequest, Stream, TlsVariant, Tried
+from tests.fakes.network_answers import REVOCATION, TLS_SEEN, certificate, judged, tls_of
+from tests.fakes.network_stream import Connections, FakeStream, closed_on_error
 from tests.fakes.network_world import FIREWALL, OWN, ROUTER, Door, Page, Tcp, Tls, World
 
-_REVOCATION = (Kind.CRL, Kind.OCSP, Kind.CTL)
 _ICMP = {Tcp.PROHIBIT: (FIREWALL, 13), Tcp.UNREACHABLE: (ROUTER, 1)}
 _SEEN = {
     Tcp.DROP: Seen.TIMEOUT,
@@ -34,16 +33,6 @@ _SEEN = {
     Tcp.LOCAL: Seen.PERMISSION_DENIED,
 }
 _ERRNO = {Seen.CONNECTION_REFUSED: "ECONNREFUSED", Seen.HOST_UNREACHABLE: "EHOSTUNREACH"}
-_TLS_SEEN = {
-    Tls.RESET: Seen.CONNECTION_RESET,
-    Tls.SILENT: Seen.TIMEOUT,
-    Tls.END: Seen.EOF,
-    Tls.NOT_TLS: Seen.NOT_TLS,
-    Tls.ALERT: Seen.TLS_ALERT,
-    Tls.UNTRUSTED: Seen.TLS_UNKNOWN_AUTHORITY,
-    Tls.EXPIRED: Seen.TLS_INVALID_CERTIFICATE,
-    Tls.WRONG_NAME: Seen.TLS_INVALID_HOSTNAME,
-}
 
 
 @dataclass(slots=True)
@@ -58,52 +47,6 @@ class Call:
     ended: float = math.inf
 
 
-class FakeStream:
-    """A connection, or a layer over one. Using it after `close` is an error of the caller."""
-
-    def __init__(self, network: FakeNetwork, door: Door | None, address: str, port: int) -> None:
-        self.address, self.port, self.via = address, port, ""
-        self.door = door
-        """What answers at the far end; None: a proxy that has not been told whom."""
-        self._network = network
-        self._under: FakeStream | None = None
-        self._closed = False
-        network.open_streams += 1
-
-    def over(self, door: Door | None, via: str) -> FakeStream:
-        """A layer over this stream; closing it closes the connection."""
-        layer = object.__new__(FakeStream)
-        layer.address, layer.port, layer.via, layer.door = self.address, self.port, via, door
-        layer._network, layer._under, layer._closed = self._network, self, False
-        return layer
-
-    @property
-    def closed(self) -> bool:
-        """Whether it, or what is below, was closed."""
-        return self._under.closed if self._under else self._closed
-
-    async def send(self, data: bytes) -> None:
-        """Nobody reads it."""
-        self._check()
-
-    async def receive(self, limit: int = 65536) -> bytes:
-        """The end of the stream."""
-        self._check()
-        return b""
-
-    def close(self) -> None:
-        """End it; twice does nothing."""
-        if self._under:
-            self._under.close()
-        elif not self._closed:
-            self._closed = True
-            self._network.open_streams -= 1
-
-    def _check(self) -> None:
-        if self.closed:
-            raise OSError(errno.EBADF, "the stream is closed")
-
-
 class FakeNetwork:
     """`ports.Network` over a world. `open_streams` must be 0 in the end; `calls` has every step in order."""
 
@@ -111,9 +54,14 @@ class FakeNetwork:
         self.world = world
         self.local_names = frozenset(world.hosts)
         self.resolvers = world.resolvers
-        self.open_streams = 0
+        self._connections = Connections()
         self.calls: list[Call] = []
         self._clock = clock
+
+    @property
+    def open_streams(self) -> int:
+        """How many connections nobody has closed."""
+        return self._connections.open
 
     def asked(self, operation: str, role: Role | None = None) -> list[Call]:
         """Every call of an operation (and role)."""
@@ -187,7 +135,7 @@ class FakeNetwork:
                 sender, code = _ICMP[door.tcp]
                 evidence["icmp"] = {"from": sender, "type": 3, "code": code, "family": 4}
             return Tried(self._observed(Step.CONNECT, seen, evidence, began, role))
-        stream = FakeStream(self, door, address, port)
+        stream = FakeStream(self._connections, door, address, port)
         return Tried(self._observed(Step.CONNECT, None, evidence, began, role), stream)
 
     async def hops(self, address: str, port: int, *, budget_s: float, max_hops: int = 16) -> Observation:
@@ -226,7 +174,7 @@ class FakeNetwork:
     ) -> Tried:
         """Ask the gate behind the door. The stream is taken over: closed unless the tunnel stands."""
         mine = self._mine(stream)
-        with self._call("tunnel", role, f"{host} {port}") as began, _closed_on_error(mine):
+        with self._call("tunnel", role, f"{host} {port}") as began, closed_on_error(mine):
             evidence: dict[str, Json] = {
                 "proxy": proxy.url,
                 "scheme": proxy.scheme.value,
@@ -256,7 +204,7 @@ class FakeNetwork:
             return Seen.PROXY_PROTOCOL
         if gate.tls is not Tls.GOOD:
             evidence["stage"] = "tls"
-            return _TLS_SEEN.get(gate.tls)
+            return TLS_SEEN.get(gate.tls)
         behind = self.world.door_of(host, port)
         unreachable = behind is not None and behind.tcp is Tcp.DROP
         if gate.silent or unreachable:
@@ -286,25 +234,25 @@ class FakeNetwork:
     ) -> Tried:
         """TLS as the door does it for this name. The stream is taken over: closed unless TLS was finished."""
         mine = self._mine(stream)
-        kind = _tls_of(mine.door, server_name)
+        kind = tls_of(mine.door, server_name)
         evidence: dict[str, Json] = {
             "server_name": server_name, "address": mine.address, "port": mine.port, "stage": "client_hello",
             "received": 0,
         }  # fmt: skip
-        with self._call("handshake", role, server_name) as began, _closed_on_error(mine):
+        with self._call("handshake", role, server_name) as began, closed_on_error(mine):
             if kind is Tls.SILENT:
                 await asyncio.sleep(budget_s)
             else:
                 await asyncio.sleep(min(0.02, budget_s))
         finished = kind in (Tls.GOOD, Tls.INSPECTED, Tls.UNTRUSTED, Tls.EXPIRED, Tls.WRONG_NAME)
         if finished:
-            evidence |= _certificate(kind, server_name)
+            evidence |= certificate(kind, server_name)
             evidence["alpn"] = "h2" if variant is TlsVariant.H2 else "http/1.1"
         elif kind is Tls.ALERT:
             evidence |= {"alert": 40, "alert_name": "handshake_failure", "stage": "server_hello"}
         elif kind is Tls.NOT_TLS:
             evidence |= {"first_bytes": b"HTTP/1.1 200 OK".hex(), "stage": "server_hello"}
-        observation = self._observed(Step.TLS_HANDSHAKE, _TLS_SEEN.get(kind), evidence, began, role, mine.via)
+        observation = self._observed(Step.TLS_HANDSHAKE, TLS_SEEN.get(kind), evidence, began, role, mine.via)
         if not finished:
             mine.close()
             return Tried(observation)
@@ -323,7 +271,7 @@ class FakeNetwork:
         mine = self._mine(stream)
         page = self._page(mine.door, request)
         evidence: dict[str, Json] = {"url": request.url, "method": request.method}
-        step = Step.REVOCATION if expectation.kind in _REVOCATION else Step.HTTP_ROUND_TRIP
+        step = Step.REVOCATION if expectation.kind in REVOCATION else Step.HTTP_ROUND_TRIP
         with self._call("exchange", role, request.url) as began:
             if page.cut is Seen.TIMEOUT or page.after_s >= budget_s:
                 await asyncio.sleep(budget_s)
@@ -333,7 +281,7 @@ class FakeNetwork:
         if seen is None:
             evidence |= {"status": page.status, "html": page.html, "length": len(page.body)}
             evidence |= {"http_version": "HTTP/1.1", "body_start": page.body, "headers": {}}
-            seen = _judged(page, expectation, evidence)
+            seen = judged(page, expectation, evidence)
         if request.echo:
             evidence["tampered"] = [{"header": h, "sent": s, "got": g} for h, s, g in page.tampered]
         return self._observed(step, seen, evidence, began, role, mine.via)
@@ -384,51 +332,3 @@ class FakeNetwork:
         via: str = "",
     ) -> Observation:
         return Observation(step, seen, evidence, self._clock.now() - began, began, role, via)
-
-
-@contextmanager
-def _closed_on_error(stream: FakeStream) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        stream.close()
-        raise
-
-
-def _tls_of(door: Door | None, server_name: str) -> Tls:
-    if door is None:
-        return Tls.END
-    if door.gate is not None:
-        return door.gate.tls
-    return door.tls_of.get(server_name, door.tls)
-
-
-def _certificate(kind: Tls, name: str) -> dict[str, Json]:
-    good = kind in (Tls.GOOD, Tls.WRONG_NAME, Tls.EXPIRED)
-    issuer = "Public CA" if good else "Inspection CA"
-    shown = "other.example" if kind is Tls.WRONG_NAME else name
-    trusted: Json = True if kind in (Tls.GOOD, Tls.INSPECTED) else "it does not verify"
-    leaf: dict[str, Json] = {
-        "subject": f"CN={shown}", "issuer": f"CN={issuer}", "common_name": shown,
-        "issuer_common_name": issuer, "names": [shown],
-    }  # fmt: skip
-    return {
-        "stage": "finished", "version": "TLSv1.3", "received": 3000, "chain": [leaf],
-        "verified_system": trusted, "verified_public": True if kind is Tls.GOOD else "unknown authority",
-        "name_matches": kind is not Tls.WRONG_NAME, "expired": kind is Tls.EXPIRED, "not_yet": False,
-        "root_common_name": issuer, "root_spki_sha256": issuer.encode().hex(),
-    }  # fmt: skip
-
-
-def _judged(page: Page, expectation: Expectation, evidence: dict[str, Json]) -> Seen | None:
-    if expectation.kind in _REVOCATION:
-        evidence |= {"kind": expectation.kind.value, "parsed": page.parsed}
-        return None if page.parsed and page.status == 200 else Seen.REVOCATION_CONTENT
-    due = not expectation.statuses or page.status in expectation.statuses
-    if page.status in (407, 511):
-        return Seen.HTTP_STATUS
-    if page.html and not expectation.html_allowed and (due or page.status < 400 or page.status in (403, 451)):
-        return Seen.HTTP_CONTENT
-    if not due:
-        return Seen.HTTP_STATUS
-    return None if expectation.body_contains in page.body else Seen.HTTP_CONTENT
