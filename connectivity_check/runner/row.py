@@ -60,10 +60,9 @@ class RowRun:
         self._target = replace(self._target, host=host)
         route = self._target.route
         walk = self._walk(replace(self._journey(self._target, host), next_ways=route.fallbacks))
-        if route.proxy is None:
-            return await walk.go()
         async with asyncio.TaskGroup() as both:
-            both.create_task(self._resolve_here(host))
+            if route.proxy:
+                both.create_task(self._resolve_here(host))
             passed = await walk.go()
         if walk.way != route.proxy:
             others = (route.proxy, *(each for each in route.fallbacks if each != walk.way))

@@ -66,6 +66,8 @@ class Walk:
     """The way that is being gone, in the end the one that was gone."""
     _spare: list[asyncio.Task[Tried]] = field(default_factory=list)
     _failed: bool = False
+    _lost: Observation | None = None
+    """The look-up that ended the direct way while others were left."""
 
     def __post_init__(self) -> None:
         self.way = self.journey.proxy
@@ -118,9 +120,16 @@ class Walk:
             stream = await self._dial(len(ways) - number)
             if stream is None:
                 continue
+            self._note_lost(Role.ALTERNATE)
             return await self._open_by_proxy(stream, self.way) if self.way else stream
         self.way = self.journey.proxy
+        self._note_lost(self.journey.role)
         return None
+
+    def _note_lost(self, role: Role) -> None:
+        """The name does not resolve here: the end of the row, or beside the point when a proxy goes on."""
+        if self._lost:
+            self.note(replace(self._lost, role=role))
 
     async def _dial(self, more: int) -> Stream | None:
         """Connect to the proxy, or to the target; `more` ways are left if this fails."""
@@ -130,7 +139,7 @@ class Walk:
         if self.journey.address:
             addresses = (self.journey.address,)
         else:
-            addresses = await self._resolve()
+            addresses = await self._resolve(more)
         return await self._connect(addresses, self.journey.port, more) if addresses else None
 
     async def _resolve_proxy(self, proxy: ProxyServer, more: int) -> tuple[str, ...]:
@@ -142,14 +151,18 @@ class Walk:
             self._seen(found)
         return addresses_of(found) if found.ok else ()
 
-    async def _resolve(self) -> tuple[str, ...]:
+    async def _resolve(self, more: int) -> tuple[str, ...]:
         name = self.journey.name
         if is_address(name):
             return (name,)
         asked = self.network.resolve(name, budget_s=self._time(share.RESOLVE), role=self.journey.role)
         if name in self.network.local_names and self.journey.role is Role.PROBE:
             return await self._resolve_here(asked)
-        return addresses_of(self._seen(await asked))
+        seen = await asked
+        if more and not seen.ok:
+            self._lost = seen
+            return ()
+        return addresses_of(self._seen(seen))
 
     async def _resolve_here(self, asked: Awaitable[Observation]) -> tuple[str, ...]:
         """The hosts file knows the name: the agent goes where it says, whatever DNS says."""

@@ -172,6 +172,29 @@ def test_the_next_way_of_a_pac_file_is_tried_when_a_proxy_is_not_there(
     assert [o.via for o in last] == [next_way.url if next_way else ""]
 
 
+@pytest.mark.parametrize("why", ["unknown here", "dropped", "refused"])
+def test_direct_first_and_a_proxy_next(why: str) -> None:
+    """`DIRECT; PROXY b`: inside names go direct, what is not there goes by the proxy."""
+    world, targets, proxy = behind_proxy(count=1)
+    if why == "unknown here":
+        world.doors["20.0.0.99", 443] = Door()
+        targets = [target("gone.site.example")]
+    else:
+        world.doors["20.0.0.1", 443] = Door(tcp=Tcp.DROP if why == "dropped" else Tcp.REFUSE)
+    ran = check(world, targets, ways=FakeWayFinder(Route(None, "pac", (proxy,))))
+    assert ran.report.recording.targets[0].route.proxy == proxy
+    vias = [o.via for o in ran.row().observations if o.step is Step.PROXY_CONNECT and o.role is Role.PROBE]
+    assert vias == [proxy.url]
+
+
+def test_direct_first_and_nothing_next() -> None:
+    world, _, proxy = behind_proxy()
+    world.doors[PROXY.host, PROXY.port] = Door(tcp=Tcp.REFUSE)
+    gone = target("gone.site.example")
+    ran = check(world, [gone], ways=FakeWayFinder(Route(None, "pac", (proxy,))))
+    assert ran.verdicts() == ["dns.nxdomain"]
+
+
 @NOT_KEPT
 def test_ways_that_are_all_dead() -> None:
     world, targets, proxy = behind_proxy(count=20)
