@@ -24,9 +24,9 @@ def changes(before: Report, after: Report) -> tuple[RowChange, ...]:
         earlier = known[_key(row)]
         was = earlier.popleft() if earlier else None
         if was is None or _verdict(was) != _verdict(row):
-            found.append(_change(was, row))
+            found.append(_change(row, was, row))
     gone = {id(row) for rows in known.values() for row in rows}
-    found += [_change(row, None) for row in before.rows if id(row) in gone]
+    found += [_change(row, row, None) for row in before.rows if id(row) in gone]
     return tuple(found)
 
 
@@ -42,10 +42,7 @@ def _verdict(row: Row | None) -> tuple[str, str]:
     return row.outcome.value, row.failure.value if row.failure else ""
 
 
-def _change(was: Row | None, now: Row | None) -> RowChange:
-    shown = now or was
-    if shown is None:
-        raise AssertionError("a change has at least one side")
+def _change(shown: Row, was: Row | None, now: Row | None) -> RowChange:
     (before, before_failure), (after, after_failure) = _verdict(was), _verdict(now)
     target = shown.target
     return RowChange(

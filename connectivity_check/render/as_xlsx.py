@@ -33,9 +33,7 @@ def render_xlsx(report: Report, lang: Lang = Lang.EN) -> bytes:
     from openpyxl import Workbook  # type: ignore[import-untyped]
 
     book = Workbook()
-    first = book.active
-    if first is not None:
-        book.remove(first)
+    book.remove(book.active)
     _sheet(book, REQUEST_SHEET.said(lang), request_columns(), rules_of(report), report, lang)
     _sheet(book, ROWS_SHEET.said(lang), row_columns(), report.rows, report, lang)
     _readme(book, report, lang)

@@ -99,12 +99,13 @@ def _write(place: str, data: bytes) -> None:
 
 def _new_file(folder: str) -> tuple[str, int]:
     """Make a file that was not there, with the rights that the umask leaves."""
+    tries = _TRIES
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-    for attempt in range(_TRIES):
+    while True:
         name = os.path.join(folder or ".", f".report-{secrets.token_hex(6)}.part")
         try:
             return name, os.open(name, flags, 0o666)
         except FileExistsError:
-            if attempt == _TRIES - 1:
+            tries -= 1
+            if not tries:
                 raise
-    raise AssertionError("the loop returns or raises")

@@ -27,6 +27,11 @@ class LiveProgress:
         if stream.isatty() and total > 0:
             self._start(total, stream)
 
+    @property
+    def shown(self) -> bool:
+        """Whether there is a bar; without one nobody need tell it of rows."""
+        return self._bar is not None
+
     def on_row(self, row: Row) -> None:
         """Count one finished row."""
         self._counts[row.outcome] += 1

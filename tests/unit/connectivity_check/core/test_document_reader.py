@@ -68,6 +68,7 @@ def changed(path: str, value: object) -> dict[str, Any]:
             [1, float("inf")],
             "$.rows[1].observations[0].evidence.addresses[1]",
         ),
+        ("rows.1.observations.0.evidence.addresses", {1, 2}, "$.rows[1].observations[0].evidence.addresses"),
         ("rows.1.observations.0.step", "fly", "$.rows[1].observations[0].step"),
         ("rows.1.observations.0.role", None, "$.rows[1].observations[0].role"),
         ("rows.1.expectation.statuses", [99], "$.rows[1].expectation.statuses[0]"),

@@ -129,3 +129,21 @@ def test_checking_leaves_the_old_report_alone(tmp_path: Path) -> None:
     check_writable("/dev/null")
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["r.json"]
+
+
+def test_a_name_that_is_taken_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = tmp_path / ".report-00.part"
+    taken.write_bytes(b"another run's")
+    names = iter(("00", "01"))
+    monkeypatch.setattr(output.secrets, "token_hex", lambda _: next(names))
+    write_report(str(tmp_path / "r"), DATA)
+    assert taken.read_bytes() == b"another run's"
+    assert (tmp_path / "r").read_bytes() == DATA
+
+
+def test_names_that_are_all_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".report-00.part").write_bytes(b"another run's")
+    monkeypatch.setattr(output.secrets, "token_hex", lambda _: "00")
+    with pytest.raises(InputError, match="exists"):
+        write_report(str(tmp_path / "r"), DATA)
+    assert os.listdir(tmp_path) == [".report-00.part"]
