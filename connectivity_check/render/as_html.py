@@ -13,7 +13,14 @@ from connectivity_check.render.columns import source_of, verify
 from connectivity_check.render.html_parts import both, code
 from connectivity_check.render.html_style import POLICY, STYLE
 from connectivity_check.render.overview import Verdict
-from connectivity_check.render.rules import REQUEST_NAMES, BlockerGroup, Rule, by_blocker, rules_of
+from connectivity_check.render.rules import (
+    REQUEST_NAMES,
+    BlockerGroup,
+    Rule,
+    by_blocker,
+    rules_of,
+    without_rule,
+)
 from connectivity_check.render.safe_text import html_text
 from connectivity_check.render.texts import Lang, Text
 
@@ -65,6 +72,7 @@ def _sections(report: Report) -> Iterator[str]:
         yield f"<p>{both(words.NOTHING_BLOCKED)}</p>\n"
     for number, group in enumerate(groups, 1):
         yield _group(group, report, f"group-{number}")
+    yield _without_rule(report)
     yield "</section>\n"
     if report.changes is not None:
         yield _changes(report.changes)
@@ -149,6 +157,23 @@ def _group(group: BlockerGroup, report: Report, name: str) -> str:
         f'<div class="card"><h3>{both(overview.blocker(group.blocked_by))}</h3>\n'
         f"{parts.table(caption, headings, lines, name, 'rules')}</div>\n"
     )
+
+
+def _without_rule(report: Report) -> str:
+    """Give what failed though nobody blocks it, so that nobody is asked to open anything."""
+    rows = without_rule(report)
+    if not rows:
+        return ""
+    headings = ((words.ENDPOINT, False), (words.CAUSE, False), (words.WHAT_TO_DO, False))
+    lines = (
+        f'<tr><th scope="row">{code(overview.endpoint(row))}</th>'
+        f'<td>{parts.cause(found)}<div class="dim">{both(CODE_TEXTS[found.failure].meaning)}</div></td>'
+        f"<td>{parts.todo(found)}{parts.quoted(found.reasons)}</td></tr>\n"
+        for row, found in rows
+    )
+    caption = words.ROWS_CAPTION.fill(n=len(rows))
+    shown = parts.table(caption, headings, lines, "no-rule")
+    return f'<div class="card"><h3>{both(words.NO_RULE_HELPS)}</h3>\n{shown}</div>\n'
 
 
 def _rule(rule: Rule, report: Report) -> str:

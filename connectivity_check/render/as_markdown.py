@@ -8,7 +8,7 @@ from connectivity_check.model import Outcome, Report, Row
 from connectivity_check.render import overview
 from connectivity_check.render import texts as words
 from connectivity_check.render.columns import source_of
-from connectivity_check.render.rules import REQUEST_NAMES, BlockerGroup, by_blocker, rules_of
+from connectivity_check.render.rules import REQUEST_NAMES, BlockerGroup, by_blocker, rules_of, without_rule
 from connectivity_check.render.safe_text import markdown_code, markdown_text
 from connectivity_check.render.texts import Lang, Text
 
@@ -24,6 +24,7 @@ def render_markdown(report: Report, lang: Lang = Lang.EN) -> str:
         *_findings(report, lang),
         f"## {words.WHO_BLOCKS_WHAT.said(lang)}",
         *_groups(report, lang),
+        *_without_rule(report, lang),
         *_changes(report, lang),
         f"## {words.ALL_ROWS.said(lang)} ({len(report.rows)})",
         _rows(report, lang),
@@ -69,6 +70,21 @@ def _groups(report: Report, lang: Lang) -> Iterator[str]:
     for group in groups:
         yield f"### {markdown_text(overview.blocker(group.blocked_by).said(lang))} ({group.rows})"
         yield _group(group, report, lang)
+
+
+def _without_rule(report: Report, lang: Lang) -> Iterator[str]:
+    rows = without_rule(report)
+    if rows:
+        yield f"### {words.NO_RULE_HELPS.said(lang)} ({len(rows)})"
+        lines = (
+            [
+                markdown_code(overview.endpoint(row)),
+                f"{markdown_text(overview.cause(found).said(lang))} {markdown_code(found.failure)}",
+                markdown_text(overview.todo(found).said(lang)),
+            ]
+            for row, found in rows
+        )
+        yield _table((words.ENDPOINT, words.CAUSE, words.WHAT_TO_DO), lines, lang)
 
 
 def _group(group: BlockerGroup, report: Report, lang: Lang) -> str:

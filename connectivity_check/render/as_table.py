@@ -10,7 +10,7 @@ from connectivity_check.render import overview
 from connectivity_check.render import texts as words
 from connectivity_check.render.columns import source_of
 from connectivity_check.render.overview import Verdict
-from connectivity_check.render.rules import BlockerGroup, by_blocker, rules_of
+from connectivity_check.render.rules import BlockerGroup, by_blocker, rules_of, without_rule
 from connectivity_check.render.safe_text import ascii_text, plain
 from connectivity_check.render.screen import PLAIN, Screen
 from connectivity_check.render.texts import Lang
@@ -79,6 +79,7 @@ class _Painter:
             self._console.print(self._rows())
         for group in by_blocker(rules_of(self._report)):
             self._group(group)
+        self._without_rule()
         self._run_findings()
         self._changes()
         self._verdict()
@@ -166,6 +167,15 @@ class _Painter:
             if hint and hint not in said:
                 said.add(hint)
                 self._line(f"{self._cause(rule.finding)}. {hint}", indent=4)
+
+    def _without_rule(self) -> None:
+        rows = without_rule(self._report)
+        if rows:
+            self._console.print()
+            self._line(words.NO_RULE_HELPS.said(self._lang), "bold")
+        for row, found in rows:
+            self._line(overview.endpoint(row), indent=2)
+            self._line(f"{self._cause(found)}. {overview.todo(found).said(self._lang)}", indent=4)
 
     def _run_findings(self) -> None:
         if self._report.findings:

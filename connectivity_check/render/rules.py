@@ -158,6 +158,7 @@ _BEHIND_THE_PROXY = frozenset(
     (Failure.PROXY_UPSTREAM_TIMEOUT, Failure.PROXY_UPSTREAM_REFUSED, Failure.PROXY_UPSTREAM_UNREACHABLE)
 )
 _THE_PROXY_ITSELF = frozenset((Failure.PROXY_UNREACHABLE, Failure.PROXY_UNRESOLVED, Failure.PROXY_NOT_PROXY))
+_FAILED = frozenset((Outcome.BLOCKED, Outcome.DEGRADED, Outcome.UNEXPLAINED))
 _Key: TypeAlias = tuple[Blocker, Request, str, int, str, str]
 
 
@@ -219,6 +220,18 @@ def requests_of(row: Row) -> tuple[Request, ...]:
     return tuple(dict.fromkeys(key[1] for key, _ in _wishes(row)))
 
 
+def without_rule(report: Report) -> tuple[tuple[Row, Finding], ...]:
+    """Give the failed rows for which no change of the network helps, with the finding that says why.
+
+    Rows that were not finished are left out: nothing is known of them.
+    """
+    return tuple(
+        (row, row.finding)
+        for row in report.rows
+        if row.outcome in _FAILED and row.finding and not row.partial and not requests_of(row)
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class BlockerGroup:
     """What one blocker has to change."""
@@ -241,7 +254,7 @@ def by_blocker(rules: tuple[Rule, ...]) -> tuple[BlockerGroup, ...]:
 
 
 def _wishes(row: Row) -> Iterator[tuple[_Key, Finding]]:
-    if row.outcome not in (Outcome.BLOCKED, Outcome.DEGRADED, Outcome.UNEXPLAINED) or row.finding is None:
+    if row.outcome not in _FAILED or row.finding is None:
         return
     # A second wall behind the first one has to be opened too; a mere warning beside a block does not.
     more = (each for each in row.others if each.severity is Severity.BLOCKING)

@@ -23,6 +23,7 @@ class Terminal(io.StringIO):
 def test_nothing_at_all_elsewhere() -> None:
     stream = io.StringIO()
     progress = LiveProgress(2, stream)
+    assert not progress.shown
     progress.on_row(company_rows()[0])
     progress.done()
     assert stream.getvalue() == ""
@@ -41,6 +42,7 @@ def test_counts_on_a_terminal(lang: Lang, monkeypatch: pytest.MonkeyPatch) -> No
     rows = company_rows()
     before = threading.active_count()
     progress = LiveProgress(len(rows), stream, lang)
+    assert progress.shown
     for row in (*rows, *rows):  # more than promised
         progress.on_row(row)
     progress.done()

@@ -8,7 +8,8 @@ import pytest
 
 from connectivity_check.failure import Failure
 from connectivity_check.model import Blocker, BlockerKind, Outcome, ProxyServer, Route, Row, Step
-from connectivity_check.render.rules import Request, by_blocker, requests_of, rules_of
+from connectivity_check.render.formats import Format, render_report
+from connectivity_check.render.rules import Request, by_blocker, requests_of, rules_of, without_rule
 from tests.golden.preflight_reports import (
     FIREWALL,
     RESOLVER,
@@ -61,6 +62,18 @@ def test_one_rule(row: Row, place: str, source: str, request_kind: Request) -> N
 )
 def test_no_rule_helps(failure: Failure) -> None:
     assert rules_of(report_of(blocked(failure))) == ()
+
+
+def test_what_no_rule_helps_is_said_apart() -> None:
+    row = blocked(Failure.TCP_REFUSED_HOST)
+    report = report_of(row, blocked(Failure.TCP_DROPPED))
+    assert without_rule(report) == ((row, row.finding),)
+    assert without_rule(stopped()) == ()
+    for kind in (Format.TABLE, Format.MARKDOWN, Format.HTML):
+        text = render_report(report, kind).decode()
+        assert "No rule of the network helps here" in text
+        assert "Server refuses" in text
+        assert "No rule of the network" not in render_report(company(), kind).decode()
 
 
 def test_reachable_and_unfinished_rows_ask_for_nothing() -> None:
