@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from connectivity_check.probes.dns_question import Question
+from connectivity_check.probes.dns_plain import Records, RecordSet, plain_records
+from connectivity_check.probes.dns_question import Question, QuestionType
 
 if TYPE_CHECKING:
     import dns.message
-    import dns.name
 
 NOERROR: Final = "NOERROR"
 
@@ -19,7 +19,7 @@ _TRUNCATED = 0x02
 _ERRORS_WITHOUT_QUESTION = frozenset({1, 2, 4, 5})
 """FORMERR, SERVFAIL, NOTIMP, REFUSED: some servers send the bare header with these."""
 
-_CNAME = 5
+_IN, _CNAME = 1, 5
 
 _MOST_ADDRESSES = 64
 _MOST_LINKS = 16
@@ -67,6 +67,9 @@ def parse_answer(message: bytes, question: Question) -> Answer:
     Bytes after the message are ignored, as stub resolvers do. A truncated message that breaks off inside a
     record counts as an empty one. Raises AnswerError for anything that does not follow RFC 1035.
     """
+    records = plain_records(message, len(question.section))
+    if records is not None:
+        return _answer(NOERROR, records, question)
     import dns.exception
     import dns.message
     import dns.rcode
@@ -78,38 +81,45 @@ def parse_answer(message: bytes, question: Question) -> Answer:
         if truncated:
             return Answer(dns.rcode.to_text(dns.rcode.Rcode(message[3] & 0x0F)), truncated=True)
         raise AnswerError(_printable(f"{type(error).__name__}: {error}")) from error
-    addresses, cnames, ttls = _follow(parsed, question)
-    return Answer(
-        rcode=dns.rcode.to_text(parsed.rcode()),
-        addresses=addresses[:_MOST_ADDRESSES],
-        cnames=cnames,
-        ttl=min(ttls, default=None),
-        ede=_explanations(parsed),
-        truncated=truncated,
-    )
+    rcode = dns.rcode.to_text(parsed.rcode())
+    found = _answer(rcode, _records(parsed) if parsed.question else {}, question)
+    return replace(found, ede=_explanations(parsed), truncated=truncated)
 
 
-def _follow(
-    parsed: dns.message.Message, question: Question
-) -> tuple[tuple[str, ...], tuple[str, ...], list[int]]:
+def _answer(rcode: str, records: Records, question: Question) -> Answer:
     """Walk from the question along the CNAMEs to the addresses."""
-    by_owner = {(rrset.name, int(rrset.rdtype)): rrset for rrset in parsed.answer}
-    if not parsed.question or not by_owner:
-        return (), (), []
-    name: dns.name.Name = parsed.question[0].name
+    name = question.name
     cnames: list[str] = []
     ttls: list[int] = []
+    addresses: tuple[str, ...] = ()
     while len(cnames) < _MOST_LINKS:
-        found = by_owner.get((name, int(question.kind)))
+        found = records.get((name, int(question.kind)))
         if found is not None:
-            return tuple(rdata.address for rdata in found), tuple(cnames), [*ttls, found.ttl]
-        link = by_owner.pop((name, _CNAME), None)  # popped: a circle ends
+            addresses = found.values[:_MOST_ADDRESSES]
+            ttls.append(found.ttl)
+            break
+        link = records.pop((name, _CNAME), None)  # popped: a circle ends
         if link is None:
             break
-        name = link[0].target
-        cnames.append(name.to_text(omit_final_dot=True).lower())
+        name = link.values[0]
+        cnames.append(name)
         ttls.append(link.ttl)
-    return (), tuple(cnames), ttls
+    return Answer(rcode, addresses, tuple(cnames), min(ttls, default=None))
+
+
+def _records(parsed: dns.message.Message) -> Records:
+    """Give what dnspython has read as `dns_plain` would: addresses and CNAMEs of the Internet's class."""
+    found: Records = {}
+    for rrset in parsed.answer:
+        kind = int(rrset.rdtype)
+        if rrset.rdclass != _IN or kind not in (_CNAME, *QuestionType):
+            continue
+        if kind == _CNAME:
+            values = tuple(rdata.target.to_text(omit_final_dot=True).lower() for rdata in rrset)
+        else:
+            values = tuple(rdata.address for rdata in rrset)
+        found[rrset.name.to_text(omit_final_dot=True).lower(), kind] = RecordSet(rrset.ttl, values)
+    return found
 
 
 def _explanations(parsed: dns.message.Message) -> tuple[tuple[int, str], ...]:

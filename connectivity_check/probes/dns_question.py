@@ -36,6 +36,8 @@ class QuestionType(IntEnum):
 class Question:
     """One name and type, and the bytes of the question section."""
 
+    name: str
+    """In lower case."""
     kind: QuestionType
     section: bytes
 
@@ -55,7 +57,7 @@ class Question:
 def make_question(name: str, kind: QuestionType) -> Question:
     """Give the question for a name as `parse_name` gave it."""
     labels = b"".join(bytes((len(label),)) + label.encode("ascii") for label in name.split("."))
-    return Question(kind, labels + _ROOT + struct.pack("!HH", kind, _IN))
+    return Question(name.lower(), kind, labels + _ROOT + struct.pack("!HH", kind, _IN))
 
 
 def parse_name(text: str) -> str:
