@@ -12,11 +12,20 @@ from connectivity_check.model import Expectation, Observation, ProxyServer, Role
 from connectivity_check.ports import Clock, HttpRequest, Stream, TlsVariant, Tried
 from connectivity_check.probes.dns_client import DnsClient, system_servers
 from connectivity_check.probes.http import HttpProbe
+from connectivity_check.probes.page import block_page_marks
 from connectivity_check.probes.proxy import ProxyTunnel
 from connectivity_check.probes.tcp import TcpProbe
 from connectivity_check.probes.tls import TlsProbe
 from connectivity_check.probes.trust import Trust
 
+_NEEDED = (
+    "cryptography.hazmat.primitives.serialization",
+    "cryptography.x509",
+    "dns.edns",
+    "dns.message",
+    "email.utils",
+)
+"""Modules that the steps import when they first need them."""
 MAX_HOSTS_BYTES = 16 * 1024 * 1024
 """Lists that block advertisements by hosts file have a few megabytes."""
 
@@ -129,13 +138,23 @@ def build(
 ) -> RealNetwork:
     """Make the network of a run. `servers`: resolvers to ask instead of the system's.
 
-    Raises InputError for a certificate file that cannot be read or holds none.
+    Loads what the steps need: loaded at the first use, it would count as time of the network. Raises
+    InputError for a certificate file that cannot be read or holds none.
     """
     asked = tuple(servers) or system_servers()
     dns = DnsClient(asked, source_address=source_address, clock=clock)
     trust = Trust(ca_file, public_ca_file)
+    _load()
     addresses = [address if port == 53 else _with_port(address, port) for address, port in asked]
     return RealNetwork(dns, clock, trust, source_address=source_address, resolvers=addresses)
+
+
+def _load() -> None:
+    import importlib
+
+    for name in _NEEDED:
+        importlib.import_module(name)
+    block_page_marks()
 
 
 def _with_port(address: str, port: int) -> str:

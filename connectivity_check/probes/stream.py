@@ -38,7 +38,12 @@ class TcpStream:
     async def send(self, data: bytes) -> None:
         """Send all of it; OSError as the socket raises it, EBADF after `close`."""
         self._check_open()
-        await self._run(asyncio.get_running_loop().sock_sendall(self._sock, data))
+        try:
+            sent = self._sock.send(data)  # mostly it all fits into the buffer, and no task is needed
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        if sent < len(data):
+            await self._run(asyncio.get_running_loop().sock_sendall(self._sock, data[sent:]))
 
     async def receive(self, limit: int = 65536) -> bytes:
         """Give 1 to `limit` bytes, b"" at the end of the stream; OSError as the socket raises it."""
