@@ -45,7 +45,10 @@ class Step(StrEnum):
     @property
     def order(self) -> int:
         """The place in the chain, from 0."""
-        return list(Step).index(self)
+        return _ORDER[self]
+
+
+_ORDER = {step: place for place, step in enumerate(Step)}
 
 
 class Role(StrEnum):

@@ -79,7 +79,8 @@ async def measure(wish: Wish, stop: asyncio.Event) -> Report:
         stack.callback(progress.done)
         # At the first Ctrl-C the bar goes and the cursor comes back: a second one ends the process as it is.
         stack.callback(asyncio.create_task(_then(stop, progress.done)).cancel)
-        return await runner.run(targets, runner.Tools(net, way, clock), options, progress.on_row)
+        on_row = progress.on_row if progress.shown else None
+        return await runner.run(targets, runner.Tools(net, way, clock), options, on_row)
 
 
 async def _then(event: asyncio.Event, act: Callable[[], None]) -> None:
@@ -205,12 +206,16 @@ def compared(before: Report, report: Report) -> Report:
 
 def rendered(report: Report, wish: Wish) -> Result:
     """Give the report in the format that is wanted, without secrets; a table as the terminal can show it."""
-    from connectivity_check.render import as_nagios, formats
+    from connectivity_check.render import formats
 
     kind = wish.format
     screen = PLAIN if wish.output or sys.stdout is None else _screen()
     data = formats.render_report(report, kind, wish.language, screen)
-    return Result(data, as_nagios.nagios_state(report) if kind is formats.Format.NAGIOS else None)
+    if kind is not formats.Format.NAGIOS:
+        return Result(data)
+    from connectivity_check.render.as_nagios import nagios_state
+
+    return Result(data, nagios_state(report))
 
 
 def _screen() -> Screen:

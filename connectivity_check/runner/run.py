@@ -36,13 +36,13 @@ async def run(
     targets: Sequence[Target],
     tools: Tools,
     options: RunOptions,
-    on_row: Callable[[Row], None] = lambda row: None,
+    on_row: Callable[[Row], None] | None = None,
 ) -> Report:
     """Check every target and give the report.
 
     `on_row` gets each row when it is done, with a verdict by what is known then; the report's verdicts are
-    by what is known at the end. When `options.deadline_s` is over or `options.stop` is set, what is not
-    done is marked so: the report has every row all the same.
+    by what is known at the end. Without it no row is judged before. When `options.deadline_s` is over or
+    `options.stop` is set, what is not done is marked so: the report has every row all the same.
     """
     begun = datetime.fromtimestamp(tools.clock.utc(), UTC)
     end = tools.clock.now() + options.deadline_s
@@ -99,7 +99,7 @@ def _source(ledger: Ledger) -> str:
     return next((each for each in found if ":" not in each), found[0] if found else "")
 
 
-async def _all_rows(session: Session, on_row: Callable[[Row], None]) -> set[int]:
+async def _all_rows(session: Session, on_row: Callable[[Row], None] | None) -> set[int]:
     """Run every row; give the indexes of those that were cut off."""
     options, ledger = session.options, session.ledger
     places = asyncio.Semaphore(options.concurrency)
@@ -109,8 +109,8 @@ async def _all_rows(session: Session, on_row: Callable[[Row], None]) -> set[int]
         async with places:
             await RowRun(session, index).go()
         open_rows.discard(index)
-        row = judge_row(ledger.targets[index], ledger.rows[index], ledger.known(), options.timeout_s)
-        on_row(row)
+        if on_row is not None:
+            on_row(judge_row(ledger.targets[index], ledger.rows[index], ledger.known(), options.timeout_s))
 
     tasks = [asyncio.create_task(one(index)) for index in sorted(open_rows)]
     if any((each.host or each.wildcard) and each.route.proxy is None for each in ledger.targets):
