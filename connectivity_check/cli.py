@@ -74,13 +74,18 @@ def _measure(wish: Wish) -> tuple[Report, bool]:
 
     from connectivity_check import wiring
 
-    async def run() -> tuple[Report, bool]:
+    # Not given back by the task: at its end asyncio compares signal handlers, and for that the enum of them
+    # has the task's repr made, with the whole report in it.
+    measured: list[tuple[Report, bool]] = []
+
+    async def run() -> None:
         stop = asyncio.Event()
         with _stopping_on_signals(stop):
             report = await wiring.measure(wish, stop)
-        return report, stop.is_set()
+        measured.append((report, stop.is_set()))
 
-    return asyncio.run(run())
+    asyncio.run(run())
+    return measured[0]
 
 
 @contextmanager

@@ -140,8 +140,8 @@ class Network(Protocol):
         budget_s: float,
         role: Role = Role.PROBE,
     ) -> Observation:
-        """Send a request and judge the answer against what is expected. For CRL, OCSP and CTL targets the step
-        is REVOCATION and the body is parsed."""
+        """Send a request and judge the answer against what is expected. For CRL, OCSP and CTL targets the
+        step is REVOCATION and the body is parsed."""
 
     async def close(self) -> None:
         """Close what is shared."""

@@ -8,7 +8,7 @@ from connectivity_check.core.case import Case
 from connectivity_check.core.controls import failing
 from connectivity_check.core.facts import number, of
 from connectivity_check.core.judge_dns import judge_failed_resolve, judge_passing_address
-from connectivity_check.core.judge_http import judge_failed_exchange, judge_good_exchange
+from connectivity_check.core.judge_http import captive, judge_failed_exchange, judge_good_exchange
 from connectivity_check.core.judge_proxy import (
     explain_answer,
     judge_failed_proxy_connect,
@@ -125,7 +125,9 @@ def _by_step(case: Case, failed: Observation) -> Finding:
     if failed.step is Step.RESOLVE:
         return judge_failed_proxy_name(case, failed) if proxied else judge_failed_resolve(case, failed)
     if failed.step is Step.CONNECT:
-        return judge_failed_proxy_connect(case, failed) if proxied else judge_failed_connect(case, failed)
+        if proxied:
+            return judge_failed_proxy_connect(case, failed)
+        return captive(case, Step.CONNECT) or judge_failed_connect(case, failed)
     if failed.step is Step.PROXY_CONNECT:
         return judge_failed_tunnel(case, failed)
     if failed.step is Step.TLS_HANDSHAKE:

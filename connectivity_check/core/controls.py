@@ -64,6 +64,8 @@ class Control:
     linger: bool = False
     shared: bool = False
     alone: bool = False
+    nth: int = 1
+    """Tells tries apart that are otherwise the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def _wanted(target: Target, seen: Sequence[Observation], known: Known, means: Me
     elif failed.step is Step.TLS_HANDSHAKE:
         yield from _of_tls(target, seen, failed, known)
         yield from _of_addresses(target, seen, means)
-    if failed.step.order >= Step.TLS_HANDSHAKE.order and not failed.via:
+    if failed.step is not Step.RESOLVE and not failed.via:
         yield Control(Role.PORTAL, Ask.REQUEST, name=PORTAL_HOST, port=80, shared=True)
     yield from _other_ways(target, failed, means)
 
@@ -233,6 +235,7 @@ def _of_connect(
             control = known.control_for(target)
             if control and control.address:
                 yield Control(Role.TTL, Ask.DISTANCE, address=control.address, port=control.port)
+        if other:
             yield Control(Role.HOPS, Ask.HOPS, address=address, port=target.port)
 
 
@@ -270,6 +273,9 @@ def _of_tls(
     )  # fmt: skip
     if failed.seen in (Seen.TIMEOUT, Seen.CONNECTION_RESET, Seen.EOF):
         yield replace(same, role=Role.CONTROL_SNI, name=name, variant="normal")
+        if not silent:
+            yield replace(same, role=Role.RETRY, variant="normal")
+            yield replace(same, role=Role.RETRY, variant="normal", nth=2)
         if control and not proxy:
             yield Control(
                 Role.GOOD_ADDRESS, Ask.HANDSHAKE, name=host, address=control.address, port=target.port

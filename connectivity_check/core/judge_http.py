@@ -163,14 +163,25 @@ def _revocation(case: Case, failed: Observation) -> Finding:
 
 
 def _cut(case: Case, failed: Observation) -> Finding:
-    blocked = case.others_pass
+    """A request without an answer. Inside TLS with the service's own certificate nobody else can read it."""
+    said = f"the request for {text(failed, 'url')} ended with {failed.seen}"
+    hidden = any(each.evidence.get("verified_public") is True for each in case.probes(Step.TLS_HANDSHAKE))
+    if hidden or not case.others_pass:
+        return case.finding(
+            Failure.META_UNEXPLAINED,
+            failed.step,
+            said,
+            "the certificate is the service's own, so no filter read the request: the service or the path"
+            if hidden
+            else "no control passed, so nobody can be named",
+            confidence=Confidence.UNEXPLAINED,
+        )
     return case.finding(
-        Failure.HTTP_CUT if blocked else Failure.META_UNEXPLAINED,
+        Failure.HTTP_CUT,
         failed.step,
-        f"the request for {text(failed, 'url')} ended with {failed.seen}",
-        "other names get an answer" if blocked else "no control passed, so nobody can be named",
-        blocker=case.proxy() if failed.via else case.firewall() if blocked else Blocker(),
-        confidence=Confidence.LIKELY if blocked else Confidence.UNEXPLAINED,
+        said,
+        "other names get an answer",
+        blocker=case.proxy() if failed.via else case.firewall(),
     )
 
 
@@ -255,7 +266,8 @@ def judge_headers(case: Case) -> tuple[Finding, ...]:
         changed = mappings(each, "tampered")
         if changed:
             said = ", ".join(
-                f"{field_text(one, 'header')}: sent {field_text(one, 'sent')!a}, got {field_text(one, 'got')!a}"
+                f"{field_text(one, 'header')}: sent {field_text(one, 'sent')!a},"
+                f" got {field_text(one, 'got')!a}"
                 for one in changed[:4]
             )
             return (

@@ -187,11 +187,21 @@ def _control_said(case: Case) -> str:
 
 def _mute(case: Case, failed: Observation) -> Finding:
     """No answer to the request at all: the proxy waits for somebody, or is none."""
-    works = case.others_pass or bool(_control_said(case)) or failed.via in case.known.proxies_connected
+    works = case.others_pass or bool(_control_said(case))
     answers = any(
         each.evidence.get("status") for each in case.controls(Role.CONTROL_NAME, Step.PROXY_CONNECT)
     )
-    if not works and not answers:
+    by_address = case.passed(Role.GOOD_ADDRESS, Step.PROXY_CONNECT)
+    if failed.seen is Seen.TIMEOUT and (by_address or (not works and _opens_addresses(case, failed))):
+        return case.finding(
+            Failure.PROXY_DNS,
+            failed.step,
+            f"the proxy did not answer for the name within {failed.took_s:.1f} s",
+            "it opens a tunnel to an address at once",
+            blocker=case.proxy(),
+            confidence=Confidence.CERTAIN if by_address else Confidence.LIKELY,
+        )
+    if not works and not answers and failed.via not in case.known.proxies_connected:
         return _not_proxy(case, failed, f"no answer to a request ({failed.seen}), for any name")
     if failed.seen is Seen.TIMEOUT:
         return case.finding(
@@ -208,6 +218,10 @@ def _mute(case: Case, failed: Observation) -> Finding:
         _control_said(case),
         blocker=case.proxy(),
     )
+
+
+def _opens_addresses(case: Case, failed: Observation) -> bool:
+    return failed.via in case.known.proxies_by_address
 
 
 def _not_proxy(case: Case, failed: Observation, reason: str) -> Finding:

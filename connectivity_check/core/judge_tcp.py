@@ -58,7 +58,9 @@ def _local(case: Case, failed: Observation) -> Finding:
     return case.finding(
         Failure.TCP_LOCAL_BLOCK,
         Step.CONNECT,
-        f"connect to {_tried(failed)} was forbidden at once by this device ({text(failed, 'errno')})",
+        f"no SYN to {_tried(failed)} left this device"
+        if failed.evidence.get("unsent")
+        else f"connect to {_tried(failed)} was forbidden at once by this device ({text(failed, 'errno')})",
         blocker=Blocker(BlockerKind.HOST, text(failed, "source")),
         confidence=Confidence.CERTAIN,
     )
@@ -88,9 +90,9 @@ def _silent(case: Case, failed: Observation) -> Finding:
     """SYNs without an answer."""
     syns = number(failed, "syns", 1)
     said = f"{syns:.0f} SYNs to {_tried(failed)} were not answered"
-    retries = case.controls(Role.RETRY, Step.CONNECT)
-    if any(each.ok for each in retries):
-        return _not_always(case, said, retries)
+    alone = any(each.ok for each in case.controls(Role.RETRY, Step.CONNECT))
+    if alone or case.known.passed_alone >= 2:
+        return _not_always(case, said, alone=alone)
     if not case.others_pass and not case.passed(Role.OTHER_PORT) and not case.passed(Role.ALTERNATE):
         return unexplained(case, Step.CONNECT, said)
     last, reached = _last_hop(case)
@@ -112,16 +114,18 @@ def _silent(case: Case, failed: Observation) -> Finding:
     )
 
 
-def _not_always(case: Case, said: str, retries: tuple[Observation, ...]) -> Finding:
-    """It failed among many and passed alone: a limit, when many others needed several SYNs too."""
-    limited = case.known.slow_syns >= 2
+def _not_always(case: Case, said: str, *, alone: bool) -> Finding:
+    """It failed among many and passed alone: a limit, when it went so for several."""
+    several = case.known.passed_alone + case.known.slow_syns
+    limited = several >= 2
     return case.finding(
         Failure.TCP_RATE_LIMITED if limited else Failure.META_FLAKY,
         Step.CONNECT,
         said,
-        "alone, a moment later, the same address accepted",
-        f"{case.known.slow_syns} other connections needed more than one SYN" if limited else "",
+        "alone, a moment later, the same address accepted" if alone else "",
+        f"{several} connections were late, or came to be only when tried alone" if limited else "",
         blocker=case.firewall() if limited else Blocker(),
+        scope=Scope.SEVERAL if limited else Scope.ENDPOINT,
         severity=Severity.BLOCKING if limited else Severity.WARNING,
     )
 

@@ -46,6 +46,13 @@ def judge_failed_handshake(case: Case, failed: Observation) -> Finding:
             blocker=case.firewall(),
             confidence=Confidence.CERTAIN,
         )
+    if any(each.ok for each in case.controls(Role.RETRY, Step.TLS_HANDSHAKE)):
+        return case.finding(
+            Failure.META_FLAKY,
+            Step.TLS_HANDSHAKE,
+            f"one handshake ended with {_end(failed)}, the same again a moment later passed",
+            confidence=Confidence.CERTAIN,
+        )
     version = _version(case, failed)
     if version:
         return version
@@ -87,7 +94,9 @@ def _end(failed: Observation) -> str:
 def _cut(case: Case, failed: Observation) -> Finding:
     """Silence, reset or end after the ClientHello: is it the name, the address, or everything?"""
     name, said = text(failed, "server_name"), f"after the ClientHello came {_end(failed)}"
-    if not failed.via and _accepts_anything(case) and failed.seen is Seen.TIMEOUT:
+    other_name = case.answered(Role.CONTROL_SNI)
+    mute = not failed.via and failed.seen is Seen.TIMEOUT and not other_name
+    if mute and case.passed(Role.UNROUTABLE, Step.CONNECT):
         return case.finding(
             Failure.TCP_FAKE_ACCEPT,
             Step.CONNECT,
@@ -97,7 +106,6 @@ def _cut(case: Case, failed: Observation) -> Finding:
             scope=Scope.ALL,
             confidence=Confidence.CERTAIN,
         )
-    other_name = case.answered(Role.CONTROL_SNI)
     good = case.controls(Role.GOOD_ADDRESS, Step.TLS_HANDSHAKE)
     cut_there = bool(good) and not any(answered(each) for each in good)
     if not other_name and not cut_there:
@@ -138,10 +146,6 @@ def _tunnel_cut(case: Case, *reasons: str, confidence: Confidence) -> Finding:
 
 def _control_name(case: Case) -> str:
     return next((text(each, "server_name") for each in case.controls(Role.CONTROL_SNI)), "")
-
-
-def _accepts_anything(case: Case) -> bool:
-    return case.passed(Role.UNROUTABLE, Step.CONNECT)
 
 
 def _not_tls(case: Case, failed: Observation) -> Finding:

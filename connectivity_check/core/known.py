@@ -35,7 +35,7 @@ class Known:
     connected: frozenset[str] = frozenset()
     """Addresses that accepted a TCP connection directly."""
     proxies_connected: frozenset[str] = frozenset()
-    """`via` of proxies that a row went through to the end of the tunnel."""
+    """`via` of proxies that opened a tunnel for somebody."""
     names_of: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Address -> suffixes of names for which a resolver gave this address and no other."""
     foreign_roots: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -44,6 +44,10 @@ class Known:
     slow_syns: int = 0
     """How many connections came to be only after a repeated SYN."""
     connects: int = 0
+    passed_alone: int = 0
+    """How many rows were silent among the others and accepted alone, a moment later."""
+    proxies_by_address: frozenset[str] = frozenset()
+    """Proxies that opened a tunnel to an address, for a row whose name they did not."""
     shared: tuple[Observation, ...] = ()
 
     def control_for(self, target: Target, via: str = "") -> Pass | None:
@@ -83,7 +87,8 @@ def known(
     proxies: set[str] = set()
     roots: dict[str, set[str]] = defaultdict(set)
     skews: dict[str, float] = {}
-    slow = connects = 0
+    by_address: set[str] = set()
+    slow = connects = alone = 0
     for target, seen in zip(targets, observations, strict=True):
         if target.host is None:
             continue
@@ -98,14 +103,17 @@ def known(
                     connected.add(text(each, "address"))
                     connects += 1
                     slow += number(each, "syns", 1) > 1
-                elif each.step is Step.PROXY_CONNECT:
-                    proxies.add(each.via)
+            if each.step is Step.PROXY_CONNECT and each.ok:
+                proxies.add(each.via)
+                if each.role is Role.GOOD_ADDRESS:
+                    by_address.add(each.via)
             if each.step is Step.TLS_HANDSHAKE and each.evidence.get("verified_public") is not True:
                 spki = text(each, "root_spki_sha256")
                 if spki:
                     roots[spki].add(target.host)
             if "skew_s" in each.evidence:
                 skews[target.host] = number(each, "skew_s")
+        alone += _passed_alone(seen)
         done = _passed(target, seen)
         if done:
             passes.append(done)
@@ -118,9 +126,18 @@ def known(
         foreign_roots={spki: frozenset(group) for spki, group in roots.items()},
         skews=skews,
         slow_syns=slow,
+        passed_alone=alone,
+        proxies_by_address=frozenset(by_address),
         connects=connects,
         shared=tuple(shared),
     )
+
+
+def _passed_alone(seen: Sequence[Observation]) -> bool:
+    tries = [each for each in seen if each.step is Step.CONNECT and not each.via]
+    probes = [each for each in tries if each.role is Role.PROBE]
+    silent = bool(probes) and not any(each.ok for each in probes)
+    return silent and any(each.ok for each in tries if each.role is Role.RETRY)
 
 
 def _passed(target: Target, seen: Sequence[Observation]) -> Pass | None:

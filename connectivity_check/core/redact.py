@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from connectivity_check.model import ProxyServer, Report, Target
+from connectivity_check.model import Observation, ProxyServer, Report, Target
 
 HIDDEN = "REDACTED"
 _SHORTEST_SECRET = 4
@@ -101,34 +101,46 @@ def _secrets(report: Report) -> Iterator[str]:
 
 
 class _Redaction:
-    """One pass over a report; remembers texts, since the same names come thousands of times."""
+    """One pass over a report; remembers texts, since the same names come thousands of times.
+
+    Also targets and observations, which a report holds twice: in the recording and in the rows. By their
+    identity, which is theirs as long as the report is there.
+    """
 
     def __init__(self, known: re.Pattern[str] | None) -> None:
         self._known = known
         self._texts: dict[str, str] = {}
+        self._done: dict[int, Any] = {}
 
     def value(self, value: _Value) -> _Value:
         """Give any value of a report without secrets, of the same type."""
         return self._any(value)  # type: ignore[no-any-return]  # each branch keeps the type
 
     def _any(self, value: Any) -> Any:
+        if type(value) is str:
+            return self._text(value)
+        if isinstance(value, Target | Observation):
+            if id(value) not in self._done:
+                self._done[id(value)] = (
+                    self._target(value) if isinstance(value, Target) else self._fields(value)
+                )
+            return self._done[id(value)]
         if isinstance(value, Enum) or value is None or isinstance(value, int | float):
             return value
         if isinstance(value, str):
             return self._text(value)
         if isinstance(value, ProxyServer):
             return replace(value, username="", password="")
-        if isinstance(value, Target):
-            return self._target(value)
         if is_dataclass(value) and not isinstance(value, type):
-            return replace(
-                value, **{each.name: self._any(getattr(value, each.name)) for each in fields(value)}
-            )
+            return self._fields(value)
         if isinstance(value, Mapping):
             return self._mapping(value)
         if isinstance(value, list | tuple):
             return type(value)(self._any(each) for each in value)
         return value
+
+    def _fields(self, value: Any) -> Any:
+        return replace(value, **{each.name: self._any(getattr(value, each.name)) for each in fields(value)})
 
     def _target(self, target: Target) -> Target:
         # Name and pattern are what rows are matched by: only what looks like a secret goes, not a word that

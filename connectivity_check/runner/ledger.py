@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -22,8 +21,6 @@ class Ledger:
         self.targets = tuple(targets)
         self.rows: list[list[Observation]] = [[] for _ in targets]
         self.shared: list[Observation] = []
-        self.first_pass = asyncio.Event()
-        """Set when a row has passed, or when none can any more."""
         self._clock = clock
         self._begin = clock.now()
         self._known: Known | None = None

@@ -35,7 +35,7 @@ class RowRun:
     async def go(self) -> None:
         """Probe, then hold against controls. The row's deadline ends both."""
         if self._target.route.error:
-            self._session.chain_ended(passed=False)
+            self._session.chain_ended()
             return
         try:
             async with asyncio.timeout(self._budget.timeout_s * 1.2):
@@ -48,28 +48,26 @@ class RowRun:
         return self._session.ledger.note(self._sink, observation)
 
     async def _chain(self) -> None:
-        passed = False
         try:
             host = self._target.host or await self._random_host()
             if host is not None:
-                passed = await self._probe(host)
+                await self._probe(host)
         finally:
-            self._session.chain_ended(passed=passed)
+            self._session.chain_ended()
 
-    async def _probe(self, host: str) -> bool:
+    async def _probe(self, host: str) -> None:
         self._target = replace(self._target, host=host)
         route = self._target.route
         walk = self._walk(replace(self._journey(self._target, host), next_ways=route.fallbacks))
         async with asyncio.TaskGroup() as both:
             if route.proxy:
                 both.create_task(self._resolve_here(host))
-            passed = await walk.go()
+            await walk.go()
         if walk.way != route.proxy:
             others = (route.proxy, *(each for each in route.fallbacks if each != walk.way))
             route = replace(route, proxy=walk.way, fallbacks=others)
             self._target = replace(self._target, route=route)
             self._session.ledger.set_route(self._index, route)
-        return passed
 
     async def _resolve_here(self, host: str) -> None:
         """With a proxy: does the name resolve here, too? Nobody waits long for it."""
@@ -117,9 +115,10 @@ class RowRun:
 
     async def _controls(self) -> None:
         done: set[Control] = set()
-        if failing(self._sink) is not None:
-            await self._session.await_first_pass(self._budget.control())
         for _ in range(ROUNDS):
+            failed = failing(self._sink) or _cut_label(self._sink)
+            if failed is not None:
+                await self._session.await_control(self._target, failed.via, self._budget.control())
             known = self._session.ledger.known()
             asked = wanted(self._target, self._sink, known, self._session.means)
             new = [each for each in asked if each not in done]
@@ -214,3 +213,8 @@ class RowRun:
         # Whatever status a POST or a part of a file gets from the service itself is fine.
         anything = replace(target.expectation, statuses=(), body_contains="")
         return replace(journey, tls=target.tls, request=request, expectation=anything)
+
+
+def _cut_label(seen: list[Observation]) -> Observation | None:
+    """Give the random name under a wildcard that was cut, though the row itself is well."""
+    return next((each for each in seen if each.role is Role.RANDOM_LABEL and not each.ok), None)

@@ -12,9 +12,16 @@ from typing import TypeAlias
 
 from connectivity_check.core.controls import Ask, Control, Means
 from connectivity_check.core.facts import addresses_of
-from connectivity_check.model import ListInfo, Observation, PathSettings, ProxyServer, Role
+from connectivity_check.model import (
+    ListInfo,
+    Observation,
+    PathSettings,
+    ProxyServer,
+    Role,
+    Target,
+)
 from connectivity_check.ports import Clock, Network, WayFinder
-from connectivity_check.runner.ledger import Ledger
+from connectivity_check.runner.ledger import FRESH_S, Ledger
 
 Note: TypeAlias = Callable[[Observation], Observation]
 
@@ -84,11 +91,9 @@ class Session:
             random_label=self.random_label,
         )
 
-    def chain_ended(self, *, passed: bool) -> None:
+    def chain_ended(self) -> None:
         """Count a row's chain; when all have ended, nobody need wait for one that passes."""
         self._chains_open -= 1
-        if passed or self._chains_open == 0:
-            self.ledger.first_pass.set()
 
     def note_shared(self, observation: Observation) -> Observation:
         """Write down a control of the whole run."""
@@ -143,13 +148,14 @@ class Session:
             return False
         return bool(addresses_of(await asyncio.shield(self._random)))
 
-    async def await_first_pass(self, seconds: float) -> None:
-        """Wait until some row has passed and can serve as a control, or nobody can any more."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self.ledger.first_pass.wait()
-        except TimeoutError:
-            pass
+    async def await_control(self, target: Target, via: str, seconds: float) -> None:
+        """Wait until another row has passed that this one can be held against, or none can any more."""
+        until = self.clock.now() + seconds
+        while self._chains_open and self.ledger.known().control_for(target, via) is None:
+            left = until - self.clock.now()
+            if left <= 0:
+                return
+            await asyncio.sleep(min(FRESH_S, left))
 
     async def end(self) -> None:
         """End what nobody waits for any more."""
