@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from connectivity_check.failure import Failure, Seen, Severity
 
-Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
 
 class CheckError(Exception):
@@ -206,8 +206,8 @@ class Expectation:
     body_contains: str = ""
     html_allowed: bool = False
     pinned: bool | None = None
-    """Whether the agent accepts the service's own chain only, whatever the system trusts. None: no source says;
-    the vendor asks for no inspection on any of its rows, so it is judged like True."""
+    """Whether the agent accepts the service's own chain only, whatever the system trusts. None: no source
+    says; the vendor asks for no inspection on any of its rows, so it is judged like True."""
     issuers: tuple[str, ...] = ()
     h2: bool = False
     upload: bool = False

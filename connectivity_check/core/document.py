@@ -201,6 +201,7 @@ def _route(route: Route) -> Document:
         "source": _text(route.source),
         "fallbacks": [_proxy(each) for each in route.fallbacks],
         "error": _text(route.error),
+        "pac": route.pac,
     }
 
 

@@ -171,6 +171,7 @@ def _route(node: Node) -> Route:
         node.member("source", "").text(),
         tuple(_proxy(each) for each in node.member("fallbacks", []).items()),
         node.member("error", "").text(),
+        node.member("pac", False).boolean(),
     )
 
 

@@ -163,9 +163,8 @@ def _with_port(address: str, port: int) -> str:
 
 def hosts_file() -> Path:
     """Give where this system keeps its hosts file."""
-    if sys.platform == "win32":
-        return Path(os.environ.get("SYSTEMROOT", r"C:\Windows"), r"System32\drivers\etc\hosts")
-    return Path("/etc/hosts")
+    windows = Path(os.environ.get("SYSTEMROOT", r"C:\Windows"), r"System32\drivers\etc\hosts")
+    return windows if sys.platform == "win32" else Path("/etc/hosts")
 
 
 def names_of_hosts_file(path: Path) -> frozenset[str]:

@@ -115,10 +115,12 @@ class RowRun:
 
     async def _controls(self) -> None:
         done: set[Control] = set()
+        patience = self._session.clock.now() + self._budget.control()
         for _ in range(ROUNDS):
             failed = failing(self._sink) or _cut_label(self._sink)
             if failed is not None:
-                await self._session.await_control(self._target, failed.via, self._budget.control())
+                left = patience - self._session.clock.now()
+                await self._session.await_control(self._target, failed.via, left)
             known = self._session.ledger.known()
             asked = wanted(self._target, self._sink, known, self._session.means)
             new = [each for each in asked if each not in done]

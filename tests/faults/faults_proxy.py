@@ -184,11 +184,8 @@ def _socks_reply(code: int) -> Make:
     async def serve(peer: Peer) -> None:
         await peer.receive()
         await peer.send(b"\x05\x00")
-        request = await peer.receive()
-        if GW1.host.encode() in request:
-            await peer.send(bytes((5, code, 0, 1, 0, 0, 0, 0, 0, 0)))
-        else:
-            await peer.send(bytes((5, 1, 0, 1, 0, 0, 0, 0, 0, 0)))
+        await peer.receive()
+        await peer.send(bytes((5, code, 0, 1, 0, 0, 0, 0, 0, 0)))
 
     def make(lab: FaultLab) -> None:
         lab.proxy_url = f"socks5h://{proxies.HOST}:{lab.serve(lab.proxy, serve)}"

@@ -64,15 +64,12 @@ def _limit(lab: FaultLab) -> None:
 
 
 def _slow_server(lab: FaultLab) -> None:
-    lab.web.services[GW1.host] = replace(lab.web.services[GW1.host], handshake_delay_s=2.2, delay_s=2.2)
+    lab.web.services[GW1.host] = replace(lab.web.services[GW1.host], handshake_delay_s=1.6, delay_s=1.6)
 
 
 def _thin_line(lab: FaultLab) -> None:
-    lab.web.services = {
-        name: replace(service, padding=3000) if name == GW1.host else service
-        for name, service in lab.web.services.items()
-    }
-    command = "tc qdisc add dev lan0 root tbf rate 12kbit burst 3000 latency 20s"
+    lab.web.services = {name: replace(service, padding=3000) for name, service in lab.web.services.items()}
+    command = "tc qdisc add dev lan0 root tbf rate 96kbit burst 3000 latency 20s"
     lab.command(lab.isp, *command.split())
 
 
@@ -175,7 +172,7 @@ CASES = (
          hits=(GW1, GW2, EDR, EVENTS, BLOB)),
     Case("net-slow-server", "one endpoint takes seconds a step", F.NET_SLOW, _slow_server,
          outcomes=_DEGRADED | {"reachable"}, layers=frozenset({"http", "tls"})),
-    Case("net-slow-line", "a line of 12 kbit/s", F.NET_SLOW, _thin_line, anywhere=True,
+    Case("net-slow-line", "a line of 96 kbit/s", F.NET_SLOW, _thin_line, anywhere=True,
          outcomes=BLOCKED | WORKS | {"unexplained"}, layers=frozenset({"http", "tls"})),
     Case("meta-flaky-address", "one of two addresses dropped", F.META_FLAKY, _two_addresses,
          outcomes=_DEGRADED, layers=frozenset({"tcp"})),

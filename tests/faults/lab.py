@@ -37,6 +37,8 @@ _CHAINS = {
     "input": "type filter hook input priority 0",
     "dstnat": "type nat hook prerouting priority dstnat",
 }
+_NOWHERE = ("10.0.0.0/8", "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")
+"""Private and documentation networks (RFC 1918, RFC 5737)."""
 _RESOLVERS = {
     DEVICE: topology.ADDRESSES[NAMES].v4,
     PROXY: topology.PROXY_RESOLVER,
@@ -233,6 +235,8 @@ class FaultLab:
             space.wait_for_carrier()
 
     def _serve(self) -> None:
+        # The lab's internet answers on any address; the world's does not on these.
+        self.rule(self.isp, "forward", f"ip daddr {{ {', '.join(_NOWHERE)} }} drop")
         truth = {place.host: Record((place.v4,)) for place in world.PLACES}
         truth |= {host: Record((address,)) for host, address in world.OTHERS.items()}
         self.truth = truth

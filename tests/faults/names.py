@@ -73,20 +73,23 @@ class Resolver:
             task.add_done_callback(self._tasks.discard)
 
     async def serve_tcp(self, peer: Peer) -> None:
-        """Answer one query over TCP."""
+        """Answer queries over TCP; glibc asks for A and AAAA on one connection."""
         data = b""
-        while len(data) < 2 or len(data) < 2 + int.from_bytes(data[:2]):
-            more = await peer.receive()
-            if not more:
+        while True:
+            while len(data) < 2 or len(data) < 2 + int.from_bytes(data[:2]):
+                more = await peer.receive()
+                if not more:
+                    return
+                data += more
+            size = 2 + int.from_bytes(data[:2])
+            query, record = self._read(data[2:size])
+            data = data[size:]
+            if query is None or record.silent:
+                await asyncio.sleep(60 if query else 0)
                 return
-            data += more
-        query, record = self._read(data[2:])
-        if query is None or record.silent:
-            await asyncio.sleep(60 if query else 0)
-            return
-        await asyncio.sleep(record.delay_s)
-        wire = _render(query, record).to_wire()
-        await peer.send(len(wire).to_bytes(2) + wire)
+            await asyncio.sleep(record.delay_s)
+            wire = _render(query, record).to_wire()
+            await peer.send(len(wire).to_bytes(2) + wire)
 
     async def _answer_udp(
         self, loop: asyncio.AbstractEventLoop, sock: socket.socket, data: bytes, sender: tuple[str, int]

@@ -53,7 +53,9 @@ def run_case(name: str, with_peers: bool = True, keep: str = "") -> Result:
             report, took_s, trouble = ours.check(lab, case)
             if keep:
                 Path(keep, f"{name}.json").write_text(json.dumps(report, indent=1))
-            peers = ask(lab, ours.place_of(case)) if with_peers and not case.pattern_hit else None
+            # None of the peers reads PAC files, and a wildcard without a host is nothing one can ask about.
+            asked = with_peers and not case.pattern_hit and case.way != "pac"
+            peers = ask(lab, ours.place_of(case)) if asked else None
     except SystemExit:
         os._exit(143)  # the lab is gone; the pool would keep this process for the next case
     except Exception as error:  # noqa: BLE001 - one case that cannot be made must not end the run

@@ -24,9 +24,6 @@ from tests.unit.connectivity_check.runner.scene import (
 SECOND = ProxyServer("10.0.0.81", 3128)
 
 
-NOT_KEPT = pytest.mark.xfail(strict=True, reason="Route.pac is not kept in a report's document")
-
-
 def behind_proxy(gate: Gate | None = None, count: int = 2) -> tuple[World, list, ProxyServer]:  # type: ignore[type-arg]
     world, targets = open_world(count)
     gate = gate or Gate()
@@ -195,7 +192,6 @@ def test_direct_first_and_nothing_next() -> None:
     assert ran.verdicts() == ["dns.nxdomain"]
 
 
-@NOT_KEPT
 def test_ways_that_are_all_dead() -> None:
     world, targets, proxy = behind_proxy(count=20)
     world.doors[PROXY.host, PROXY.port] = Door(tcp=Tcp.DROP)
@@ -205,7 +201,6 @@ def test_ways_that_are_all_dead() -> None:
     assert Outcome.REACHABLE not in outcomes(ran)
 
 
-@NOT_KEPT
 def test_a_proxy_that_answers_is_not_passed_over() -> None:
     """Only a proxy that is not there is; one that says no has spoken (as clients take it)."""
     world, targets, proxy = behind_proxy(Gate(denied=frozenset({"*"})))
