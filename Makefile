@@ -5,9 +5,9 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.ready
 DEBIAN := python3-venv python3-dev gcc libc6-dev nftables libnftables1 libnetfilter-queue-dev iptables \
           iproute2 conntrack iperf3 dnsmasq-base dbus openssl curl \
-          squid-openssl tinyproxy microsocks nmap prometheus-blackbox-exporter faketime
+          squid-openssl tinyproxy microsocks nmap prometheus-blackbox-exporter
 
-.PHONY: help setup demo test check unit netns golden bench coverage clean
+.PHONY: help setup demo test check unit netns golden bench accuracy coverage clean
 .DEFAULT_GOAL := help
 
 help: ## show this help
@@ -46,6 +46,9 @@ golden: $(STAMP) ## write the golden files anew; review them like code
 
 bench: $(STAMP) ## benchmarks as ratios within one run; writes bench/results.json
 	@$(PY) -m bench
+
+accuracy: $(STAMP) ## break a lab network in 200 ways and see who finds out; writes docs/preflight-accuracy.md
+	@$(PY) -m tests.faults --write docs/preflight-accuracy.md
 
 clean: ## remove what set-up and tests made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage* build *.egg-info

@@ -23,3 +23,7 @@ if ! { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${m
   tail -n 20 "$log" >&2
   exit 1
 fi
+# Nor after the next boot.
+for service in squid tinyproxy prometheus-blackbox-exporter; do
+  case " ${missing[*]} " in *" $service "* | *" $service-openssl "*) update-rc.d "$service" disable >/dev/null 2>&1 || true ;; esac
+done

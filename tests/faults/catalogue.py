@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from tests.faults import faults_dns, faults_http, faults_proxy, faults_tcp, faults_tls
+from tests.faults import faults_dns, faults_http, faults_pac, faults_proxy, faults_tcp, faults_tls
 from tests.faults.case import Case
 
 CASES: tuple[Case, ...] = (
     *faults_dns.CASES,
     *faults_tcp.CASES,
     *faults_proxy.CASES,
+    *faults_pac.CASES,
     *faults_tls.CASES,
     *faults_http.CASES,
     *faults_http.HEALTHY,

@@ -9,13 +9,14 @@ from connectivity_check.failure import Failure as F
 from tests.faults import revocation_files, world
 from tests.faults.case import UNSURE, WORKS, Case, Make, both, dual_stack
 from tests.faults.delay import slow_path
-from tests.faults.faults_proxy import PAC, SQUID_AUTH, forget_proxy_url, pac, socks, squid, tiny
+from tests.faults.faults_pac import PAC, forget_proxy_url, pac
+from tests.faults.faults_proxy import SQUID_AUTH, socks, squid, tiny
 from tests.faults.faults_tls import box, change, change_all, only
 from tests.faults.lab import FaultLab
-from tests.faults.middlebox import HttpBox, Posing
+from tests.faults.middlebox import Change, Do, Headers, HttpBox, Posing
 from tests.faults.names import Record
 from tests.faults.web import Request, Service
-from tests.faults.world import BLOB, CRL, CTL, EDR, GW1, GW2, LOGIN, OCSP, UPDATE
+from tests.faults.world import BLOB, CRL, CTL, EDR, GW1, GW2, LOGIN, OCSP, PLAIN, UPDATE
 
 _FORTIGUARD = (
     b"<html><head><title>Web Page Blocked</title></head><body>"
@@ -51,11 +52,11 @@ def portal(status: int = 302, tls: bool = True) -> Make:
     return make
 
 
-def plain(change_request: object, match: str = "tcp dport 80") -> Make:
+def plain(change_request: Change, match: str = "tcp dport 80") -> Make:
     """A transparent proxy for port 80."""
 
     def make(lab: FaultLab) -> None:
-        handler = HttpBox(lab.stage, lab.site, change_request)  # type: ignore[arg-type]
+        handler = HttpBox(lab.stage, lab.site, change_request)
         lab.divert(lab.site, f'iifname "lan0" {match}', handler.serve)
 
     return make
@@ -66,8 +67,8 @@ def _with_via(request: Request) -> tuple[tuple[str, str], ...]:
     return (*kept, ("Via", "1.1 wall.corp.example"), ("X-Forwarded-For", "192.168.50.10"))
 
 
-def _blocked_host(host: str, page: Service) -> object:
-    def judge(request: Request) -> Service | tuple[tuple[str, str], ...]:
+def _blocked_host(host: str, page: Service | Do) -> Change:
+    def judge(request: Request) -> Service | Do | Headers:
         return page if request.header("host") == host else request.headers
 
     return judge
@@ -114,8 +115,15 @@ CASES = (
          hits=(UPDATE,), outcomes=WORKS),
     Case("http-headers", "a transparent proxy changes headers on port 80", F.HTTP_HEADER_TAMPER,
          both(plain(_with_via), _echo), outcomes=WORKS, anywhere=True),
-    Case("http-mute", "the request is never answered", F.HTTP_CUT,
-         change(delay_s=30.0), outcomes=frozenset({"blocked", "degraded", "unexplained"}), layers=frozenset({"tcp", "meta"})),
+    Case("http-mute", "the request is never answered", F.META_UNEXPLAINED,
+         change(delay_s=30.0), also=frozenset({F.HTTP_CUT, F.META_SERVICE_DOWN}), outcomes=UNSURE,
+         layers=frozenset({"http"})),
+    Case("http-cut", "a box resets plain requests for one name", F.HTTP_CUT,
+         plain(_blocked_host(PLAIN.host, Do.RESET)), hits=(PLAIN,)),
+    Case("http-cut-mute", "a box swallows plain requests for one name", F.HTTP_CUT,
+         plain(_blocked_host(PLAIN.host, Do.MUTE)), hits=(PLAIN,)),
+    Case("rev-crl-reset", "a box resets requests for the CRL host", F.REV_CRL,
+         plain(_blocked_host(CRL.host, Do.RESET)), hits=(CRL,), also=frozenset({F.HTTP_CUT})),
     Case("rev-crl-html", "a page instead of the CRL", F.REV_CRL,
          change(CRL.host, body=_PLAIN_PAGE, content_type="text/html"), hits=(CRL,)),
     Case("rev-crl-stale", "a cached CRL that ran out", F.REV_CRL, change(CRL.host,

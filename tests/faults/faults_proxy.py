@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from functools import partial
+from typing import Any
 
 from connectivity_check.failure import Failure as F
 from tests.faults import pki, proxies, world
@@ -19,7 +20,7 @@ from tests.faults.web import Service, read_request, response
 from tests.faults.world import EDR, EVENTS, GW1, GW1_ALT, GW2
 
 _TLS, _TCP = frozenset({"tls"}), frozenset({"tcp"})
-_ANY = {"outcomes": UNSURE, "all_hit": True}
+_ANY: dict[str, Any] = {"outcomes": UNSURE, "all_hit": True}
 
 
 def no_way_but_the_proxy(lab: FaultLab) -> None:
@@ -120,34 +121,6 @@ def named(url: str) -> Make:
         lab.proxy_url = url
 
     return make
-
-
-def pac(script: str | None, content_type: str = "application/x-ns-proxy-autoconfig", code: int = 200) -> Make:
-    """A PAC file on a server of the site; None: nobody serves it."""
-
-    def make(lab: FaultLab) -> None:
-        service = Service(status=code, body=(script or "").encode(), content_type=content_type)
-
-        async def serve(peer: Peer) -> None:
-            request = await read_request(peer)
-            if request is not None:
-                await peer.send(response(service, request))
-
-        if script is not None:
-            lab.serve(lab.proxy, serve, 8080)
-        lab.arguments += ["--pac", f"http://{proxies.HOST}:8080/proxy.pac"]
-
-    return make
-
-
-PAC = 'function FindProxyForURL(url, host) {{ {0} return "PROXY 192.168.50.30:3128"; }}'
-_SENDS_GW1_DIRECT = PAC.format(f'if (host == "{GW1.host}") return "DIRECT";')
-_DEAD_FOR_GW1 = PAC.format(f'if (host == "{GW1.host}") return "PROXY 192.168.50.30:3999";')
-
-
-def forget_proxy_url(lab: FaultLab) -> None:
-    """Leave the way to the PAC file."""
-    lab.proxy_url = ""  # the PAC file is the way
 
 
 def _mdatp(proxy: str) -> Make:
@@ -286,31 +259,11 @@ CASES = (
          way="odd proxy"),
     Case("proxy-socks-rule", "SOCKS reply 2: not allowed by ruleset", F.PROXY_SOCKS, _socks_reply(2),
          way="socks",
-         also=frozenset({F.PROXY_DENIED})),
+         also=frozenset({F.PROXY_DENIED}), **_ANY),
     Case("proxy-tunnel-block-page", "200 to CONNECT, then a page instead of TLS", F.TLS_NOT_TLS,
          odd(for_gw1(Reply(_ESTABLISHED, _BLOCK_PAGE))), way="odd proxy", layers=frozenset({"proxy"})),
     Case("proxy-tunnel-cut-odd", "200 to CONNECT, closed after the ClientHello", F.PROXY_TUNNEL_CUT,
          odd(for_gw1(Reply(_ESTABLISHED, cut=True))), way="odd proxy", layers=_TLS),
-    Case("pac-dead", "nobody serves the PAC file", F.PROXY_PAC_ERROR, pac(None), way="pac", **_ANY),
-    Case("pac-404", "the PAC file is not there", F.PROXY_PAC_ERROR, pac("not found", "text/html", 404),
-         way="pac",
-         **_ANY),
-    Case("pac-html", "a login page instead of the PAC file", F.PROXY_PAC_ERROR,
-         pac("<html><body>sign in</body></html>", "text/html"), way="pac", **_ANY),
-    Case("pac-syntax", "the PAC file has a syntax error", F.PROXY_PAC_ERROR,
-         pac('function FindProxyForURL(url, host) { if (host == "x" return "DIRECT"; }'), way="pac", **_ANY),
-    Case("pac-throws", "the PAC file fails for one host", F.PROXY_PAC_ERROR,
-         squid("", pac(PAC.format(f'if (host == "{GW1.host}") return nowhere();')), forget_proxy_url),
-         way="pac"),
-    Case("pac-endless", "the PAC file never ends for one host", F.PROXY_PAC_ERROR,
-         squid("", pac(PAC.format(f'while (host == "{GW1.host}") {{}}')), forget_proxy_url), way="pac"),
-    Case("pac-empty", "the PAC file gives nothing for one host", F.PROXY_PAC_ERROR,
-         squid("", pac(PAC.format(f'if (host == "{GW1.host}") return "";')), forget_proxy_url), way="pac"),
-    Case("pac-direct", "the PAC file sends one host direct, which is blocked", F.PROXY_PAC_MISMATCH,
-         squid("", pac(_SENDS_GW1_DIRECT), forget_proxy_url), way="pac", also=frozenset({F.TCP_DROPPED}),
-         layers=_TCP),
-    Case("pac-dead-proxy", "the PAC file names a proxy that is not there for one host", F.PROXY_UNREACHABLE,
-         squid("", pac(_DEAD_FOR_GW1), forget_proxy_url), way="pac", also=frozenset({F.PROXY_PAC_MISMATCH})),
     Case("consumers-differ", "the agent and the rest of the machine use different proxies",
          F.PROXY_CONSUMER_CONFLICT, squid("", _mdatp(f"http://{proxies.HOST}:3999")), way="squid",
          anywhere=True, outcomes=WORKS | {"blocked"}),

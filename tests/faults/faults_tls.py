@@ -112,8 +112,8 @@ def _alert(number: int) -> bytes:
 
 _RESET = "REJECT --reject-with tcp-reset"
 _TLS13_HELLO = "|002b0005040304|"
-_FUTURE = {"from_days": 370, "to_days": 460, "date_shift_s": 400 * 86400.0}
-_PAST = {"from_days": -460, "to_days": -370, "date_shift_s": -400 * 86400.0}
+_FUTURE: dict[str, Any] = {"from_days": 370, "to_days": 460, "date_shift_s": 400 * 86400.0}
+_PAST: dict[str, Any] = {"from_days": -460, "to_days": -370, "date_shift_s": -400 * 86400.0}
 _PAGE = b"HTTP/1.1 302 Found\r\nLocation: http://block.corp.example/?r=1\r\nContent-Length: 0\r\n\r\n"
 _WARN = frozenset({"degraded", "reachable"})
 

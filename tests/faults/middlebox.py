@@ -60,8 +60,9 @@ class TlsBox:
                 await pump(peer, onward)
 
 
-Change = Callable[[Request], "Service | tuple[tuple[str, str], ...]"]
-"""What to answer in the server's place, or the headers to send on."""
+Headers = tuple[tuple[str, str], ...]
+Change = Callable[[Request], Service | Do | Headers]
+"""What to answer in the server's place, how to end it, or the headers to send on."""
 
 
 class HttpBox:
@@ -79,6 +80,12 @@ class HttpBox:
         todo = self._change(request)
         if isinstance(todo, Service):
             await peer.send(response(todo, request))
+            return
+        if isinstance(todo, Do):
+            if todo is Do.RESET:
+                peer.reset()
+            elif todo is Do.MUTE:
+                await asyncio.sleep(60)
             return
         onward = await connect(self._space, self._stage.loop, address, port)
         with onward.sock, contextlib.suppress(OSError):

@@ -120,7 +120,7 @@ def _render(query: dns.message.Message, record: Record) -> dns.message.Message:
     answer = dns.message.make_response(query, recursion_available=True)
     answer.set_rcode(dns.rcode.Rcode(record.rcode))
     if record.ede:
-        answer.use_edns(0, options=[dns.edns.EDEOption(*record.ede)])
+        answer.use_edns(0, options=[dns.edns.EDEOption(dns.edns.EDECode(record.ede[0]), record.ede[1])])
     question = query.question[0]
     owner = question.name
     if record.rcode == dns.rcode.NOERROR:

@@ -44,7 +44,7 @@ def summary(results: Sequence[Result], took_s: float) -> str:
     lines = [
         f"{len(faults)} faults of {codes} codes, {len(healthy)} healthy networks, {took_s:.0f} s.",
         "",
-        "| tool | exact code | right layer, all faults | right layer, blocking faults | false passes | false alarms |",
+        "| tool | exact code | right layer: all faults | blocking faults | false passes | false alarms |",
         "|-|-|-|-|-|-|",
         _ours(faults, blocking, healthy),
     ]

@@ -7,6 +7,7 @@ import email.utils
 import functools
 import ssl
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,6 +86,7 @@ def services() -> dict[str, Service]:
         world.CTL.host: Service(
             body=revocation_files.cabinet(), content_type="application/vnd.ms-cab-compressed"
         ),
+        world.PLAIN.host: Service(),
         world.PORTAL_HOST: PORTAL_CHECK,
         world.CONTROL_HOST: Service(body=HTML, content_type="text/html"),
         world.ECHO_HOST: Service(echo=True),
@@ -167,8 +169,10 @@ def _context(
     context = pki.server_context(directory, leaf, alpn=alpn)
     if oldest or newest:
         context.set_ciphers("ALL:@SECLEVEL=0")
-        context.minimum_version = oldest or ssl.TLSVersion.MINIMUM_SUPPORTED
-        context.maximum_version = newest or ssl.TLSVersion.MAXIMUM_SUPPORTED
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # old versions are what the fault is about
+            context.minimum_version = oldest or ssl.TLSVersion.MINIMUM_SUPPORTED
+            context.maximum_version = newest or ssl.TLSVersion.MAXIMUM_SUPPORTED
     return context
 
 

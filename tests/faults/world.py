@@ -46,8 +46,9 @@ GW1_ALT = Place(GW1.host, GW1.v4, GW1.v6, 8443, path="/test")
 CRL = _place(20, "crl.microsoft.com", port=80, path="/pki/crl/products/lab.crl")
 OCSP = _place(21, "oneocsp.microsoft.com", port=80, path="/ocsp")
 CTL = _place(22, "ctldl.windowsupdate.com", port=80, path="/msdownload/update/authroot.cab")
+PLAIN = _place(23, "go.microsoft.com", port=80, path="/fwlink/")
 
-PLACES = (GW1, GW2, GW3, EDR, EVENTS, BLOB, SETTINGS, LOGIN, UPDATE, CRL, OCSP, CTL)
+PLACES = (GW1, GW2, GW3, EDR, EVENTS, BLOB, SETTINGS, LOGIN, UPDATE, CRL, OCSP, CTL, PLAIN)
 USUAL = (GW1, GW2, EDR, EVENTS, BLOB, CRL)
 """The rows of most cases: one to break, siblings, unrelated ones as natural controls."""
 
