@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from connectivity_check.probes.dns_plain import Records, RecordSet, plain_records
+from connectivity_check.probes.dns_plain import Records, RecordSet, read_plain
 from connectivity_check.probes.dns_question import Question, QuestionType
 
 if TYPE_CHECKING:
@@ -67,9 +67,9 @@ def parse_answer(message: bytes, question: Question) -> Answer:
     Bytes after the message are ignored, as stub resolvers do. A truncated message that breaks off inside a
     record counts as an empty one. Raises AnswerError for anything that does not follow RFC 1035.
     """
-    records = plain_records(message, len(question.section))
-    if records is not None:
-        return _answer(NOERROR, records, question)
+    plain = read_plain(message, len(question.section))
+    if plain is not None:
+        return _answer(*plain, question)
     import dns.exception
     import dns.message
     import dns.rcode

@@ -21,11 +21,10 @@ from connectivity_check.probes.trust import Trust
 _NEEDED = (
     "cryptography.hazmat.primitives.serialization",
     "cryptography.x509",
-    "dns.edns",
-    "dns.message",
+    "dns.ipv6",
     "email.utils",
 )
-"""Modules that the steps import when they first need them."""
+"""Modules that every run needs sooner or later, and that the steps import when they do."""
 MAX_HOSTS_BYTES = 16 * 1024 * 1024
 """Lists that block advertisements by hosts file have a few megabytes."""
 
