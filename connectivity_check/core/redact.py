@@ -21,6 +21,7 @@ HIDDEN = "REDACTED"
 _SHORTEST_SECRET = 4
 """Shorter ones stand in too many innocent words to be searched for."""
 
+_PLAIN = frozenset((int, float, bool, type(None)))
 _Value = TypeVar("_Value")
 
 _HEADERS = r"(?:proxy-)?authorization|(?:set-)?cookie2?|x-api-key|api-key|x-auth-token|authentication-info"
@@ -117,8 +118,11 @@ class _Redaction:
         return self._any(value)  # type: ignore[no-any-return]  # each branch keeps the type
 
     def _any(self, value: Any) -> Any:
+        # Most values are one of these two.
         if type(value) is str:
             return self._text(value)
+        if type(value) in _PLAIN:
+            return value
         if isinstance(value, Target | Observation):
             if id(value) not in self._done:
                 self._done[id(value)] = (
