@@ -6,6 +6,7 @@ import ipaddress
 import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from connectivity_check.model import Expectation, Observation, ProxyServer, Role
@@ -142,8 +143,10 @@ def build(
     """
     asked = tuple(servers) or system_servers()
     dns = DnsClient(asked, source_address=source_address, clock=clock)
-    trust = Trust(ca_file, public_ca_file)
-    _load()
+    with ThreadPoolExecutor(1) as other:  # OpenSSL takes 20 ms for the system's store, without the GIL
+        reading = other.submit(Trust, ca_file, public_ca_file)
+        _load()
+        trust = reading.result()
     addresses = [address if port == 53 else _with_port(address, port) for address, port in asked]
     return RealNetwork(dns, clock, trust, source_address=source_address, resolvers=addresses)
 
