@@ -31,9 +31,9 @@ def run(*, quick: bool) -> list[Figure]:
 
 def _must_be_well(checked: Checked) -> None:
     """A row that fails costs more or less than one that is well; neither is what is asked for."""
-    if len(checked.row_ms) != COUNT:
+    if len(checked.done_ms) != COUNT:
         outcomes = {row["failure"] for row in checked.document["rows"]}
-        raise RuntimeError(f"only {len(checked.row_ms)} of {COUNT} endpoints are well: {outcomes}")
+        raise RuntimeError(f"only {len(checked.done_ms)} of {COUNT} endpoints are well: {outcomes}")
 
 
 def _healthy(made: Ground, rounds: int) -> list[Figure]:
@@ -82,7 +82,7 @@ def _dead(made: Ground, rounds: int) -> list[Figure]:
     for count in DEAD:
         made.drop(count)
         runs = [made.check("--direct") for _ in range(rounds)]
-        well = {len(each.row_ms) for each in runs}
+        well = {len(each.done_ms) for each in runs}
         if well != {COUNT - count}:
             raise RuntimeError(f"with {count} servers dropped {well} endpoints are well")
         figures.append(
@@ -105,20 +105,20 @@ def _neighbours(made: Ground, rounds: int) -> list[Figure]:
     beside: list[dict[str, float]] = []
     for _ in range(rounds):
         made.drop(0)
-        alone.append(made.check("--direct").row_ms)
+        alone.append(made.check("--direct").done_ms)
         made.drop(DEAD[2])
-        beside.append(made.check("--direct").row_ms)
+        beside.append(made.check("--direct").done_ms)
     made.drop(0)
     names = sorted(beside[0])
     ratios = [_median(beside, name) / _median(alone, name) for name in names]
     return [
         Figure(
-            f"slowest healthy row beside {DEAD[2]} dropped ones, to its time without them",
+            f"slowest healthy row beside {DEAD[2]} dropped ones, to the same row without them",
             Spread.exactly(max(ratios)),
             "x",
             at_most(NEIGHBOUR_LIMIT),
             f"{len(names)} rows, medians of {rounds} runs; the middle row {statistics.median(ratios):.2f}; "
-            f"a row takes {statistics.median(_median(alone, name) for name in names):.0f} ms "
+            f"a row is done after {statistics.median(_median(alone, name) for name in names):.0f} ms "
             f"without and {statistics.median(_median(beside, name) for name in names):.0f} ms with them",
         )
     ]

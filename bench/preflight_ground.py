@@ -46,10 +46,16 @@ class Checked:
         return float(self.document["took_s"])
 
     @property
-    def row_ms(self) -> dict[str, float]:
-        """How long each row that is well took, in ms, by name."""
-        rows = self.document["rows"]
-        return {row["target"]: float(row["took_ms"]) for row in rows if row["outcome"] == "reachable"}
+    def done_ms(self) -> dict[str, float]:
+        """When each row that is well had its last answer, in ms from the start of the run, by name.
+
+        Not how long the row itself says it took: a wait for its turn would not count.
+        """
+        return {
+            row["target"]: max(each["started_ms"] + each["took_ms"] for each in row["observations"])
+            for row in self.document["rows"]
+            if row["outcome"] == "reachable"
+        }
 
 
 class Ground:
