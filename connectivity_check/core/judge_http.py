@@ -5,6 +5,7 @@ from __future__ import annotations
 from connectivity_check.core.case import Case
 from connectivity_check.core.facts import field_text, mapping, mappings, number, text
 from connectivity_check.core.judge_proxy import explain_answer
+from connectivity_check.core.judge_tcp import too_slow
 from connectivity_check.failure import Failure, Seen, Severity
 from connectivity_check.model import (
     Blocker,
@@ -166,6 +167,9 @@ def _cut(case: Case, failed: Observation) -> Finding:
     """A request without an answer. Inside TLS with the service's own certificate nobody else can read it."""
     said = f"the request for {text(failed, 'url')} ended with {failed.seen}"
     hidden = any(each.evidence.get("verified_public") is True for each in case.probes(Step.TLS_HANDSHAKE))
+    slow = too_slow(case, failed.step, said) if failed.seen is Seen.TIMEOUT else None
+    if slow:
+        return slow
     if hidden or not case.others_pass:
         return case.finding(
             Failure.META_UNEXPLAINED,

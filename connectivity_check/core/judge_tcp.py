@@ -212,6 +212,23 @@ def _by_host(case: Case, said: str, reason: str, confidence: Confidence) -> Find
     )
 
 
+def too_slow(case: Case, step: Step, *reasons: str) -> Finding | None:
+    """Give the finding when several rows fell silent where no filter can read: the line itself is slow.
+
+    A client with more patience may get through, so this neither passes a row nor names anybody.
+    """
+    if case.known.stopped_inside < 2:
+        return None
+    return case.finding(
+        Failure.NET_SLOW,
+        step,
+        *reasons,
+        f"{case.known.stopped_inside} rows fell silent inside TLS with the service's own certificate",
+        scope=Scope.SEVERAL,
+        severity=Severity.UNKNOWN,
+    )
+
+
 def unexplained(case: Case, step: Step, *reasons: str) -> Finding:
     """Give the finding for a failure that nothing can be held against."""
     return case.finding(

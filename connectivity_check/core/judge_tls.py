@@ -8,7 +8,7 @@ from connectivity_check.core.case import Case
 from connectivity_check.core.facts import answered, field_text, mappings, number, of, text, texts
 from connectivity_check.core.judge_dns import judge_wrong_address
 from connectivity_check.core.judge_http import captive
-from connectivity_check.core.judge_tcp import unexplained
+from connectivity_check.core.judge_tcp import too_slow, unexplained
 from connectivity_check.failure import Failure, Seen, Severity
 from connectivity_check.model import (
     Blocker,
@@ -94,6 +94,9 @@ def _end(failed: Observation) -> str:
 def _cut(case: Case, failed: Observation) -> Finding:
     """Silence, reset or end after the ClientHello: is it the name, the address, or everything?"""
     name, said = text(failed, "server_name"), f"after the ClientHello came {_end(failed)}"
+    slow = too_slow(case, Step.TLS_HANDSHAKE, said) if failed.seen is Seen.TIMEOUT else None
+    if slow:
+        return slow
     other_name = case.answered(Role.CONTROL_SNI)
     mute = not failed.via and failed.seen is Seen.TIMEOUT and not other_name
     if mute and case.passed(Role.UNROUTABLE, Step.CONNECT):

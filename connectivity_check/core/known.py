@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from connectivity_check.core.facts import addresses_of, number, text
+from connectivity_check.failure import Seen
 from connectivity_check.model import Observation, Role, Step, Target
 
 SKEW_S = 300.0
@@ -44,6 +45,8 @@ class Known:
     slow_syns: int = 0
     """How many connections came to be only after a repeated SYN."""
     connects: int = 0
+    stopped_inside: int = 0
+    """How many rows fell silent inside TLS with the service's own certificate, where no filter can read."""
     passed_alone: int = 0
     """How many rows were silent among the others and accepted alone, a moment later."""
     proxies_by_address: frozenset[str] = frozenset()
@@ -88,7 +91,7 @@ def known(
     roots: dict[str, set[str]] = defaultdict(set)
     skews: dict[str, float] = {}
     by_address: set[str] = set()
-    slow = connects = alone = 0
+    slow = connects = alone = inside = 0
     for target, seen in zip(targets, observations, strict=True):
         if target.host is None:
             continue
@@ -114,6 +117,7 @@ def known(
             if "skew_s" in each.evidence:
                 skews[target.host] = number(each, "skew_s")
         alone += _passed_alone(seen)
+        inside += _stopped_inside(seen)
         done = _passed(target, seen)
         if done:
             passes.append(done)
@@ -126,11 +130,19 @@ def known(
         foreign_roots={spki: frozenset(group) for spki, group in roots.items()},
         skews=skews,
         slow_syns=slow,
+        stopped_inside=inside,
         passed_alone=alone,
         proxies_by_address=frozenset(by_address),
         connects=connects,
         shared=tuple(shared),
     )
+
+
+def _stopped_inside(seen: Sequence[Observation]) -> bool:
+    tls = [each for each in seen if each.role is Role.PROBE and each.step is Step.TLS_HANDSHAKE]
+    asked = [each for each in seen if each.role is Role.PROBE and each.step is Step.HTTP_ROUND_TRIP]
+    own = any(each.evidence.get("verified_public") is True for each in tls)
+    return own and bool(asked) and all(each.seen is Seen.TIMEOUT for each in asked)
 
 
 def _passed_alone(seen: Sequence[Observation]) -> bool:

@@ -39,6 +39,10 @@ class Ledger:
         targets[index] = replace(targets[index], route=route)
         self.targets = tuple(targets)
 
+    def chain_ended(self) -> None:
+        """Gather anew when next asked: a row that has just passed is the control that another waits for."""
+        self._known = None
+
     def known(self) -> Known:
         """Give what the run knows now."""
         now = self._clock.now()

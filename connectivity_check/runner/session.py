@@ -94,6 +94,7 @@ class Session:
     def chain_ended(self) -> None:
         """Count a row's chain; when all have ended, nobody need wait for one that passes."""
         self._chains_open -= 1
+        self.ledger.chain_ended()
 
     def note_shared(self, observation: Observation) -> Observation:
         """Write down a control of the whole run."""
