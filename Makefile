@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.ready
 DEBIAN := python3-venv python3-dev gcc libc6-dev nftables libnftables1 libnetfilter-queue-dev iptables \
           iproute2 conntrack iperf3 dnsmasq-base dbus openssl curl \
-          squid-openssl tinyproxy microsocks nmap prometheus-blackbox-exporter
+          squid-openssl tinyproxy microsocks nmap prometheus-blackbox-exporter libxml2-utils shellcheck
 
 .PHONY: help setup demo test check unit netns golden bench accuracy coverage clean
 .DEFAULT_GOAL := help
