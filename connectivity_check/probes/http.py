@@ -201,13 +201,9 @@ def _judge(
         return Seen.HTTP_STATUS  # a proxy speaks for itself (RFC 9209 section 2.1.1), not for the service
     if page.html and not expectation.html_allowed and (due or status < 400 or status in _FILTERS_USE):
         return Seen.HTTP_CONTENT
-    if (
-        page.html
-        and expectation.kind is Kind.PLAIN
-        and status in _FILTERS_USE
-        and status not in expectation.statuses
-    ):
-        return Seen.HTTP_CONTENT  # in clear text nobody vouches for such a page
+    if expectation.kind is Kind.PLAIN and status in _FILTERS_USE and status not in expectation.statuses:
+        # In clear text nobody vouches for such an answer, with a page or without one.
+        return Seen.HTTP_CONTENT if page.html else Seen.HTTP_STATUS
     if through_proxy and status >= 500 and status not in expectation.statuses:
         return Seen.HTTP_STATUS  # "any status" means the service's; this may well be the proxy's
     if not due:

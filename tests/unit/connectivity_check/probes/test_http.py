@@ -134,6 +134,10 @@ def test_urls_that_cannot_be_asked_for() -> None:
         (answer(HTML, "511 Network Authentication Required"), Expectation(), Seen.HTTP_STATUS),
         (answer(HTML, "403 F"), Expectation(kind=Kind.PLAIN, html_allowed=True), Seen.HTTP_CONTENT),
         (answer(HTML, "200 OK"), Expectation(kind=Kind.PLAIN, html_allowed=True), None),
+        (answer(b"", "403 F"), Expectation(kind=Kind.PLAIN, html_allowed=True), Seen.HTTP_STATUS),
+        (answer(b"", "451 L"), Expectation(kind=Kind.PLAIN, html_allowed=True), Seen.HTTP_STATUS),
+        (answer(b"", "403 F"), Expectation(kind=Kind.PLAIN, statuses=(403,)), None),
+        (answer(b"", "404 N"), Expectation(kind=Kind.PLAIN, html_allowed=True), None),
         (
             answer(b"x", "503 S", "X-Squid-Error: ERR_DNS_FAIL 0"),
             Expectation(html_allowed=True),
