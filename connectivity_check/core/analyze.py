@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from connectivity_check.core.case import Case
 from connectivity_check.core.controls import failing
@@ -33,6 +34,7 @@ from connectivity_check.model import (
     Report,
     Role,
     Row,
+    Scope,
     Step,
     Target,
 )
@@ -85,7 +87,7 @@ def _findings(case: Case, partial: bool) -> list[Finding]:
     if partial:
         return [_interrupted(case)]
     if case.target.host is None and not _went_through(case):
-        return [_not_testable(case)]
+        return [_refused_wildcard(case) or _not_testable(case)]
     if not _went_through(case):
         return [_interrupted(case)]
     return [
@@ -184,6 +186,20 @@ def _interrupted(case: Case) -> Finding:
         f"the run ended during or after {last}" if last else "the run ended before this row began",
         confidence=Confidence.UNEXPLAINED,
     )
+
+
+def _refused_wildcard(case: Case) -> Finding | None:
+    """A proxy that refuses a random name under a wildcard without a known host.
+
+    It may have other rules for names it has heard of, so this does not count as blocked.
+    """
+    for each in case.controls(Role.RANDOM_LABEL, Step.PROXY_CONNECT):
+        if not each.ok and explain_answer(each)[0] in (Failure.PROXY_DENIED, Failure.PROXY_AUTH):
+            found = judge_failed_tunnel(case, each)
+            return replace(
+                found, scope=Scope.WILDCARD, confidence=Confidence.LIKELY, severity=Severity.UNKNOWN
+            )
+    return None
 
 
 def _not_testable(case: Case) -> Finding:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from connectivity_check.core.facts import addresses_of, number, of, text
 from connectivity_check.core.known import Known
 from connectivity_check.failure import Seen
-from connectivity_check.model import Observation, ProxyServer, Role, Step, Target
+from connectivity_check.model import Kind, Observation, ProxyServer, Role, Step, Target
 
 UNROUTABLE = "192.0.2.1"
 """TEST-NET-1 (RFC 5737): no network has it, so who answers for it answers for everybody."""
@@ -131,6 +131,8 @@ def _telling(observation: Observation) -> tuple[bool, bool, bool]:
 def _of_healthy(target: Target, seen: Sequence[Observation], known: Known, means: Means) -> Iterator[Control]:
     """A row that is well: what else its clients do, and whether the rule covers more than the sample."""
     host, expectation = target.host or "", target.expectation
+    if expectation.kind is Kind.OPAQUE and target.route.proxy is None and of(seen, Step.CONNECT):
+        yield Control(Role.UNROUTABLE, Ask.CONNECT, address=UNROUTABLE, port=target.port, shared=True)
     if not any(each.step.order >= Step.TLS_HANDSHAKE.order for each in seen):
         return
     address = peer(seen)
@@ -273,9 +275,8 @@ def _of_tls(
     )  # fmt: skip
     if failed.seen in (Seen.TIMEOUT, Seen.CONNECTION_RESET, Seen.EOF):
         yield replace(same, role=Role.CONTROL_SNI, name=name, variant="normal")
-        if not silent:
-            yield replace(same, role=Role.RETRY, variant="normal")
-            yield replace(same, role=Role.RETRY, variant="normal", nth=2)
+        yield replace(same, role=Role.RETRY, variant="normal")
+        yield replace(same, role=Role.RETRY, variant="normal", nth=2)
         if control and not proxy:
             yield Control(
                 Role.GOOD_ADDRESS, Ask.HANDSHAKE, name=host, address=control.address, port=target.port

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from connectivity_check.core.case import Case
 from connectivity_check.core.controls import UNROUTABLE, is_global
-from connectivity_check.core.facts import addresses_of, field_text, mappings, of, text, texts
+from connectivity_check.core.facts import addresses_of, field_text, mappings, number, of, text, texts
 from connectivity_check.core.known import suffix_of
 from connectivity_check.failure import Failure, Seen, Severity
 from connectivity_check.model import (
@@ -114,12 +114,20 @@ def _injected(case: Case) -> Finding | None:
 
 
 def _contradict(observation: Observation) -> bool:
-    """Whether two answers to the same question exclude each other; parts of a round robin do not."""
-    by_type: dict[str, list[tuple[str, frozenset[str]]]] = {}
-    for each in mappings(observation, "answers"):
+    """Whether two answers to the same question exclude each other; parts of a round robin do not.
+
+    A question that was sent again gets another answer, which may differ when addresses rotate, and so may
+    those of several resolvers: only more answers than questions show that somebody else spoke.
+    """
+    answers = mappings(observation, "answers")
+    if len(answers) <= number(observation, "sent"):
+        return False
+    by_type: dict[tuple[str, str], list[tuple[str, frozenset[str]]]] = {}
+    for each in answers:
         found = each.get("addresses")
         addresses = frozenset(map(str, found)) if isinstance(found, list | tuple) else frozenset()
-        by_type.setdefault(field_text(each, "type"), []).append((field_text(each, "rcode"), addresses))
+        kind = field_text(each, "type"), field_text(each, "from")
+        by_type.setdefault(kind, []).append((field_text(each, "rcode"), addresses))
     return any(
         rcode != other_rcode or bool(one) != bool(two) or (bool(one) and not one & two)
         for group in by_type.values()
@@ -289,7 +297,12 @@ def _inconsistent(case: Case, resolved: Observation) -> Finding | None:
 
 
 def _one_for_all(case: Case, resolved: Observation) -> Finding | None:
-    """One address for unrelated names that do not work there: the sinkhole of a DNS filter."""
+    """One address for unrelated names that do not work there: the sinkhole of a DNS filter.
+
+    Unrelated names share front ends of a CDN, too, but come to them by a CNAME; a filter's answer has none.
+    """
+    if texts(resolved, "cnames"):
+        return None
     addresses = addresses_of(resolved)
     names = case.known.names_of.get(addresses[0], frozenset()) if len(addresses) == 1 else frozenset()
     passes = {p.address for p in case.known.passes}

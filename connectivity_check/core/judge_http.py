@@ -32,7 +32,13 @@ SLOW_SHARE = 0.4
 
 
 def captive(case: Case, step: Step) -> Finding | None:
-    """Give the finding when the connectivity test page is not what it is known to be."""
+    """Give the finding when the connectivity test page is not what it is known to be.
+
+    A portal stops all but a few hosts; where most names pass, the page is filtered by itself.
+    """
+    passing = {each.host for each in case.known.passes if not each.via}
+    if 2 * len(passing) > len(case.known.answered_names):
+        return None
     for each in case.controls(Role.PORTAL):
         moved = text(each, "location") or field_text(mapping(each, "headers"), "location")
         wrong = each.seen in (Seen.HTTP_STATUS, Seen.HTTP_CONTENT)

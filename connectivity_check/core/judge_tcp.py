@@ -14,6 +14,7 @@ from connectivity_check.model import (
     Confidence,
     Finding,
     Json,
+    Kind,
     Observation,
     Role,
     Scope,
@@ -245,8 +246,31 @@ def judge_partial_connect(case: Case) -> tuple[Finding, ...]:
     tries = case.probes(Step.CONNECT)
     if not any(each.ok for each in tries) or any(each.via for each in tries):
         return ()
-    found = [_broken_family(case, tries), _broken_addresses(case, tries), _limited(case, tries)]
+    found = [
+        _accepted_for_all(case),
+        _broken_family(case, tries),
+        _broken_addresses(case, tries),
+        _limited(case, tries),
+    ]
     return tuple(each for each in found if each)
+
+
+def _accepted_for_all(case: Case) -> Finding | None:
+    """A port that only accepts proves nothing where a gateway accepts for everybody."""
+    accepted = [each for each in case.controls(Role.UNROUTABLE, Step.CONNECT) if each.ok]
+    if case.target.expectation.kind is not Kind.OPAQUE:
+        return None
+    if not any(number(each, "port") == case.target.port for each in accepted):
+        return None
+    return case.finding(
+        Failure.TCP_FAKE_ACCEPT,
+        Step.CONNECT,
+        "an address that no network has accepts connections to this port too",
+        blocker=case.firewall(name="transparent proxy or access gateway"),
+        scope=Scope.ALL,
+        confidence=Confidence.CERTAIN,
+        severity=Severity.UNKNOWN,
+    )
 
 
 def _broken_family(case: Case, tries: tuple[Observation, ...]) -> Finding | None:
@@ -269,18 +293,20 @@ def _broken_family(case: Case, tries: tuple[Observation, ...]) -> Finding | None
 
 
 def _broken_addresses(case: Case, tries: tuple[Observation, ...]) -> Finding | None:
-    """Some addresses of one family accept, others do not."""
+    """Some addresses of one family accept, others do not; or none of IPv4, which some agents need."""
     for family in (4, 6):
         group = [each for each in tries if each.evidence.get("family") == family]
         bad = [each for each in group if not each.ok]
-        if bad and len(bad) < len(group):
+        sent = any(not each.evidence.get("instant") for each in bad)
+        whole = family == 4 and sent and len(bad) == len(group)
+        if whole or 0 < len(bad) < len(group):
             return case.finding(
                 Failure.META_FLAKY,
                 Step.CONNECT,
                 f"{len(bad)} of {len(group)} addresses fail: "
                 + ", ".join(f"{text(each, 'address')} ({each.seen})" for each in bad),
                 blocker=case.firewall(field_text(mapping(bad[0], "icmp"), "from")),
-                scope=Scope.ADDRESS,
+                scope=Scope.FAMILY if whole else Scope.ADDRESS,
                 confidence=Confidence.CERTAIN,
             )
     return None

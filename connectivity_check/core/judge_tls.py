@@ -36,6 +36,14 @@ def judge_failed_handshake(case: Case, failed: Observation) -> Finding:
         return portal
     if failed.seen is Seen.NOT_TLS:
         return _not_tls(case, failed)
+    # Before the controls that change something: what passes unchanged needs no change to pass.
+    if any(each.ok for each in case.controls(Role.RETRY, Step.TLS_HANDSHAKE)):
+        return case.finding(
+            Failure.META_FLAKY,
+            Step.TLS_HANDSHAKE,
+            f"one handshake ended with {_end(failed)}, the same again a moment later passed",
+            confidence=Confidence.CERTAIN,
+        )
     small = case.controls(Role.SMALL_MSS, Step.TLS_HANDSHAKE)
     if failed.seen is Seen.TIMEOUT and any(answered(each) and each.ok for each in small):
         return case.finding(
@@ -44,13 +52,6 @@ def judge_failed_handshake(case: Case, failed: Observation) -> Finding:
             f"the handshake stopped after {number(failed, 'received'):.0f} bytes",
             "with segments of at most 536 bytes it passes",
             blocker=case.firewall(),
-            confidence=Confidence.CERTAIN,
-        )
-    if any(each.ok for each in case.controls(Role.RETRY, Step.TLS_HANDSHAKE)):
-        return case.finding(
-            Failure.META_FLAKY,
-            Step.TLS_HANDSHAKE,
-            f"one handshake ended with {_end(failed)}, the same again a moment later passed",
             confidence=Confidence.CERTAIN,
         )
     version = _version(case, failed)

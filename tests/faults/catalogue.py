@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from tests.faults import faults_dns, faults_http, faults_pac, faults_proxy, faults_tcp, faults_tls
+from tests.faults import (
+    faults_dns,
+    faults_http,
+    faults_mixed,
+    faults_pac,
+    faults_proxy,
+    faults_tcp,
+    faults_tls,
+)
 from tests.faults.case import Case
 
 CASES: tuple[Case, ...] = (
@@ -12,5 +20,7 @@ CASES: tuple[Case, ...] = (
     *faults_pac.CASES,
     *faults_tls.CASES,
     *faults_http.CASES,
+    *faults_mixed.CASES,
     *faults_http.HEALTHY,
+    *faults_mixed.HEALTHY,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,11 +34,14 @@ class Record:
     truncated: bool = False
     """TC over UDP, the answer over TCP only."""
     delay_s: float = 0.0
+    rotating: bool = False
+    """One of the addresses in each answer, the next one in the next: how busy services spread their load."""
     forged: Record | None = None
     """Answered first; the record itself follows some milliseconds later, as behind an inline injector."""
 
 
 NXDOMAIN = Record(rcode=dns.rcode.NXDOMAIN)
+_turns = itertools.count()
 
 
 @dataclass(slots=True)
@@ -129,6 +133,8 @@ def _render(query: dns.message.Message, record: Record) -> dns.message.Message:
             answer.answer.append(dns.rrset.from_text(owner, 60, "IN", "CNAME", target.to_text()))
             owner = target
         addresses = {dns.rdatatype.A: record.v4, dns.rdatatype.AAAA: record.v6}.get(question.rdtype, ())
+        if addresses and record.rotating:
+            addresses = (addresses[next(_turns) % len(addresses)],)
         if addresses:
             answer.answer.append(dns.rrset.from_text(owner, 60, "IN", question.rdtype, *addresses))
     return answer

@@ -71,6 +71,7 @@ def expectations(case: Case) -> str:
         },
         {"kind": "crl", "hosts": [world.CRL.host], "ports": [80], "path": world.CRL.path},
         {"kind": "ocsp", "hosts": [world.OCSP.host], "ports": [80], "path": world.OCSP.path},
+        {"kind": "opaque", "hosts": ["*"], "ports": [world.RELAY.port]},
         {"kind": "ctl", "hosts": [world.CTL.host], "ports": [80], "path": world.CTL.path},
     ]
     return json.dumps({"issuers": {}, "rules": rules})

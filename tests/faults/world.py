@@ -47,6 +47,8 @@ CRL = _place(20, "crl.microsoft.com", port=80, path="/pki/crl/products/lab.crl")
 OCSP = _place(21, "oneocsp.microsoft.com", port=80, path="/ocsp")
 CTL = _place(22, "ctldl.windowsupdate.com", port=80, path="/msdownload/update/authroot.cab")
 PLAIN = _place(23, "go.microsoft.com", port=80, path="/fwlink/")
+RELAY = _place(24, "relay.communication.microsoft.com", port=3478)
+"""Speaks neither TLS nor HTTP; nobody in the lab listens there. Only for faults, so not in PLACES."""
 
 PLACES = (GW1, GW2, GW3, EDR, EVENTS, BLOB, SETTINGS, LOGIN, UPDATE, CRL, OCSP, CTL, PLAIN)
 USUAL = (GW1, GW2, EDR, EVENTS, BLOB, CRL)

@@ -65,11 +65,16 @@ def test_controls_of_a_wildcard_row_are_about_the_name_that_was_tried(door: Door
 
 
 def test_a_wildcard_behind_a_proxy() -> None:
-    for gate, said in ((Gate(), "ok"), (Gate(denied=frozenset({"*"})), "proxy_status")):
+    refused = Gate(denied=frozenset({"*"}))
+    for gate, said, verdict in (
+        (Gate(), "ok", "meta.not_testable"),
+        (refused, "proxy_status", "proxy.denied"),
+    ):
         world = with_wildcard()
         world.doors[PROXY.host, PROXY.port] = Door(gate=gate)
         ran = check(world, [WILD], ways=FakeWayFinder(Route(PROXY)))
-        assert ran.row().outcome is Outcome.NOT_PROBEABLE
+        assert ran.verdicts() == [verdict]
+        assert ran.row().outcome is (Outcome.UNEXPLAINED if gate is refused else Outcome.NOT_PROBEABLE)
         assert roles(ran, Role.RANDOM_LABEL) == [f"proxy_connect: {said}"]
         assert not ran.network.asked("resolve")
 
