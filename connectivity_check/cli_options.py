@@ -210,7 +210,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     )
     what = "endpoints tried at the same time (default: 256)"
     group.add_argument("--concurrency", type=_count(4096), default=256, metavar="N", help=what)
-    group.add_argument("--trace", action="store_true", help="record what is seen on the wire, too")
+    what = "record the packets of what fails, too (Linux, root or CAP_NET_RAW, and the package scapy)"
+    group.add_argument("--trace", action="store_true", help=what)
     what = "a proxy on a free network: tells a service that is down from one that is blocked"
     group.add_argument("--control-proxy", type=_text, metavar="URL", help=what)
     what = "a resolver that is known to be honest"

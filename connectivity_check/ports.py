@@ -147,6 +147,17 @@ class Network(Protocol):
         """Close what is shared."""
 
 
+class Capture(Protocol):
+    """What is seen on the wire beside the steps (--trace); it runs already."""
+
+    async def finish(self) -> None:
+        """End it. What was seen can be asked for afterwards; twice does nothing."""
+
+    def packets(self, address: str, port: int, name: str = "") -> Observation:
+        """Give what was exchanged with an address and port; of DNS answers, only those for `name` unless it
+        is "". Role PACKETS; it succeeds also when nothing was seen."""
+
+
 class WayFinder(Protocol):
     """Which way the agent goes to a target."""
 

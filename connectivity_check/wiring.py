@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from connectivity_check.core.plan import Expect
+    from connectivity_check.ports import Capture
     from connectivity_check.runner import RunOptions
     from connectivity_check.settings import consumers
 
@@ -72,6 +73,9 @@ async def measure(wish: Wish, stop: asyncio.Event) -> Report:
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(net.close)
+        capture = _capture() if wish.trace else None
+        if capture:
+            stack.push_async_callback(capture.finish)
         path, way = await consumers.find_way(_way_wish(wish))
         stack.push_async_callback(way.close)
         options = _run_options(wish, lists, path, stop)
@@ -80,7 +84,13 @@ async def measure(wish: Wish, stop: asyncio.Event) -> Report:
         # At the first Ctrl-C the bar goes and the cursor comes back: a second one ends the process as it is.
         stack.callback(asyncio.create_task(_then(stop, progress.done)).cancel)
         on_row = progress.on_row if progress.shown else None
-        return await runner.run(targets, runner.Tools(net, way, clock), options, on_row)
+        return await runner.run(targets, runner.Tools(net, way, clock, capture), options, on_row)
+
+
+def _capture() -> Capture:
+    from connectivity_check.probes.capture import open_capture
+
+    return open_capture()
 
 
 async def _then(event: asyncio.Event, act: Callable[[], None]) -> None:
@@ -118,7 +128,6 @@ def _run_options(
         timeout_s=wish.timeout_s,
         deadline_s=wish.deadline_s,
         concurrency=wish.concurrency,
-        trace=wish.trace,
         control_proxy=control,
         control_resolver=wish.control_resolver or None,
         control_host=wish.control_host or None,

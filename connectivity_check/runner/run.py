@@ -25,6 +25,7 @@ from connectivity_check.model import (
 from connectivity_check.ports import HttpRequest, WayFinder
 from connectivity_check.runner.budget import Budget
 from connectivity_check.runner.ledger import Ledger
+from connectivity_check.runner.packets import add_packets
 from connectivity_check.runner.row import RowRun
 from connectivity_check.runner.session import RunOptions, Session, Tools
 from connectivity_check.runner.walk import Journey, Walk
@@ -52,6 +53,9 @@ async def run(
     if routed is not None:
         left = replace(options, deadline_s=max(0.0, end - tools.clock.now()))
         unfinished = await _all_rows(Session(tools, left, ledger), on_row)
+    if tools.capture:
+        await tools.capture.finish()
+        add_packets(ledger, tools.capture)
     shared = tuple(ledger.shared)
     recording = Recording(
         targets=ledger.targets,

@@ -20,7 +20,7 @@ from connectivity_check.model import (
     Role,
     Target,
 )
-from connectivity_check.ports import Clock, Network, WayFinder
+from connectivity_check.ports import Capture, Clock, Network, WayFinder
 from connectivity_check.runner.ledger import FRESH_S, Ledger
 
 Note: TypeAlias = Callable[[Observation], Observation]
@@ -41,7 +41,6 @@ class RunOptions:
     timeout_s: float = 5.0
     deadline_s: float = 60.0
     concurrency: int = 256
-    trace: bool = False
     control_proxy: ProxyServer | None = None
     control_resolver: str | None = None
     control_host: str | None = None
@@ -63,6 +62,8 @@ class Tools:
     network: Network
     ways: WayFinder
     clock: Clock
+    capture: Capture | None = None
+    """Running; the run ends it."""
 
 
 class Session:

@@ -14,6 +14,9 @@ PRODUCT = ("allowlists", "isolator", "connectivity_check", "api")
 GPL_MODULES = frozenset(("scapy", "nftables"))
 """Import names of GPL packages that are or were installed beside us (docs/adr/0001-licences.md)."""
 
+TRACE = "connectivity_check/probes/capture.py"
+"""The one product file that may import scapy, inside functions: --trace, behind the extra of that name."""
+
 
 def canonical(name: str) -> str:
     """A distribution's name as package indexes compare it (PEP 503)."""
@@ -86,9 +89,31 @@ def test_product_code_imports_no_gpl_module(package: str) -> None:
     found = {
         f"{path.relative_to(ROOT)} imports {name}"
         for path in sources
+        if path.relative_to(ROOT).as_posix() != TRACE
         for name in imported_modules(path.read_text(encoding="utf-8")) & GPL_MODULES
     }
     assert found == set()
+
+
+def test_the_one_exception_imports_scapy_only_when_asked() -> None:
+    source = (ROOT / TRACE).read_text(encoding="utf-8")
+    assert imported_modules(source) & GPL_MODULES == {"scapy"}
+    outside = [
+        each
+        for each in ast.parse(source).body
+        if not isinstance(each, ast.FunctionDef | ast.ClassDef)
+        and not (isinstance(each, ast.If) and ast.unparse(each.test) == "TYPE_CHECKING")
+    ]
+    assert imported_modules("\n".join(map(ast.unparse, outside))) & GPL_MODULES == set()
+
+
+def test_scapy_is_no_default_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert not [each for each in project["dependencies"] if "scapy" in each]
+    assert {name for name, extra in project["optional-dependencies"].items() if "scapy" in str(extra)} == {
+        "packet-tests",
+        "trace",
+    }
 
 
 @pytest.mark.parametrize(
