@@ -55,7 +55,6 @@ class Control:
     tcp: bool = False
     mss: int | None = None
     variant: str = "normal"
-    send_name: bool = True
     proxy: ProxyServer | None = None
     tunnel_to: str = ""
     """With a proxy: the host of the tunnel, when it is not `name`."""

@@ -109,8 +109,11 @@ def _clock(case: Case) -> Finding | None:
 
 
 def _consumers(case: Case, consumers: Sequence[ConsumerPath]) -> Finding | None:
-    """Consumers that are told different ways; one that is told none is not in conflict."""
-    ways = {(each.kind, each.proxy) for each in consumers}
+    """Consumers that are told different ways; one that is told none is not in conflict.
+
+    Host names mean the same in either case; bypass lists are not compared.
+    """
+    ways = {(each.kind, each.proxy.lower()) for each in consumers}
     if len(ways) < 2:
         return None
     return case.finding(

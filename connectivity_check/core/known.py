@@ -33,8 +33,6 @@ class Known:
     passes: tuple[Pass, ...] = ()
     answered_names: frozenset[str] = frozenset()
     """Names for which a resolver gave addresses."""
-    connected: frozenset[str] = frozenset()
-    """Addresses that accepted a TCP connection directly."""
     proxies_connected: frozenset[str] = frozenset()
     """`via` of proxies that opened a tunnel for somebody."""
     names_of: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -86,7 +84,6 @@ def known(
     passes: list[Pass] = []
     names: dict[str, set[str]] = defaultdict(set)
     answered: set[str] = set()
-    connected: set[str] = set()
     proxies: set[str] = set()
     roots: dict[str, set[str]] = defaultdict(set)
     skews: dict[str, float] = {}
@@ -103,7 +100,6 @@ def known(
                     if len(found) == 1:
                         names[found[0]].add(suffix_of(target.host))
                 elif each.step is Step.CONNECT and not each.via:
-                    connected.add(text(each, "address"))
                     connects += 1
                     slow += number(each, "syns", 1) > 1
             if each.step is Step.PROXY_CONNECT and each.ok:
@@ -124,7 +120,6 @@ def known(
     return Known(
         passes=tuple(passes),
         answered_names=frozenset(answered),
-        connected=frozenset(connected),
         proxies_connected=frozenset(proxies),
         names_of={address: frozenset(group) for address, group in names.items()},
         foreign_roots={spki: frozenset(group) for spki, group in roots.items()},

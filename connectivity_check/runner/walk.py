@@ -42,8 +42,6 @@ class Journey:
     """Where to go when the proxy is not there (None: direct); one that answers, whatever it says, is kept."""
     tunnel_to: str = ""
     """Ask the proxy for this host instead of `name`."""
-    server_name: str = ""
-    send_name: bool = True
     variant: TlsVariant = TlsVariant.NORMAL
     mss: int | None = None
     request: HttpRequest | None = None
@@ -259,11 +257,10 @@ class Walk:
     async def _handshake(self, stream: Stream) -> Stream | None:
         tried = await self.network.handshake(
             stream,
-            self.journey.server_name or self.journey.name,
+            self.journey.name,
             budget_s=self._time(share.TLS),
             role=self.journey.role,
             variant=self.journey.variant,
-            send_name=self.journey.send_name,
         )
         self._seen(tried.observation, last=self.journey.request is None)
         if tried.stream is not None and not tried.observation.ok and self.journey.role is Role.PROBE:

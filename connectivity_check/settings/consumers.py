@@ -9,7 +9,6 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from connectivity_check.model import (
-    ConsumerPath,
     InputError,
     PathKind,
     PathSettings,
@@ -80,26 +79,6 @@ def _first(
         if consumer in by_consumer:
             return by_consumer[consumer]
     return None
-
-
-def conflicts(consumers: Iterable[ConsumerPath]) -> tuple[str, ...]:
-    """Say, in a sentence for each, which consumers go another way than the sensor (or the first of them).
-
-    Empty when all agree. Bypass lists are not compared.
-    """
-    paths = list(consumers)
-    reference = next((p for p in paths if p.consumer == "edr"), paths[0] if paths else None)
-    return tuple(
-        f"{_told(reference)}, but {_told(path)}."
-        for path in paths
-        if reference is not None
-        and (path.kind, path.proxy.lower()) != (reference.kind, reference.proxy.lower())
-    )
-
-
-def _told(path: ConsumerPath) -> str:
-    ways = {PathKind.PROXY: f"through {path.proxy}", PathKind.PAC: f"by the PAC file {path.proxy}"}
-    return f"{path.consumer} goes {ways.get(path.kind, 'direct')} ({path.source})"
 
 
 def _configured(wish: Wish, machine: Machine) -> tuple[tuple[Setting, ...], dict[str, InputError]]:

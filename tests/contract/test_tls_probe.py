@@ -458,9 +458,9 @@ def test_without_a_name_none_is_sent_and_none_is_checked(probe: TlsProbe, author
     context = server_context(authority.issue_cert("default.example"))
     names: list[str | None] = []
     context.sni_callback = lambda connection, name, ctx: names.append(name)
-    seen = observe(probe, context, send_name=False, role=Role.NO_SNI)
+    seen = observe(probe, context, send_name=False, role=Role.CONTROL_SNI)
     assert names == [None]
-    assert (seen.seen, seen.evidence["server_name"], seen.role) == (None, "", Role.NO_SNI)
+    assert (seen.seen, seen.evidence["server_name"], seen.role) == (None, "", Role.CONTROL_SNI)
     assert "name_matches" not in seen.evidence
     observe(probe, context)
     assert names[1:] == [NAME]

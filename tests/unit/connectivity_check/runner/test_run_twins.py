@@ -8,7 +8,20 @@ from connectivity_check.core.analyze import judge_row
 from connectivity_check.core.controls import UNROUTABLE
 from connectivity_check.core.known import Known, Pass
 from connectivity_check.failure import Seen
-from connectivity_check.model import Json, Kind, Observation, Outcome, Role, Scope, Step, Target
+from connectivity_check.model import (
+    ConsumerPath,
+    Json,
+    Kind,
+    Observation,
+    Outcome,
+    PathKind,
+    PathSettings,
+    Role,
+    Scope,
+    Step,
+    Target,
+)
+from connectivity_check.runner import RunOptions
 from tests.fakes.network_world import Door, Page, Tcp, World
 from tests.unit.connectivity_check.runner.scene import PORTAL, check, open_world, target
 
@@ -101,3 +114,15 @@ def test_a_portal_stops_more_than_one_row(open_rows: int, code: str) -> None:
     world.add(PORTAL, "20.8.8.8", 80, Door(page=Page(status=302, body="")))
     ran = check(world, [*targets, target("shut.lost.example", 9)])
     assert ran.verdicts()[-1] == code
+
+
+@pytest.mark.parametrize(("other", "told"), [("http://PROXY.corp:3128", 0), ("http://proxy.corp:8080", 1)])
+def test_one_proxy_in_two_spellings_is_no_conflict(other: str, told: int) -> None:
+    ways = (
+        ConsumerPath("edr", PathKind.PROXY, "http://proxy.corp:3128", "managed file"),
+        ConsumerPath("user", PathKind.PROXY, other, "HTTPS_PROXY"),
+    )
+    world, targets = open_world(1)
+    ran = check(world, targets, options=RunOptions(path=PathSettings(consumers=ways)))
+    found = [each for each in ran.report.findings if str(each.failure) == "proxy.consumer_conflict"]
+    assert len(found) == told

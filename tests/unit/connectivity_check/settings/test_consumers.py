@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from connectivity_check.model import ConsumerPath, InputError, PathKind, PathSettings, ProxyAuth, Route
-from connectivity_check.settings.consumers import Wish, conflicts, find_way
+from connectivity_check.model import InputError, PathKind, PathSettings, ProxyAuth, Route
+from connectivity_check.settings.consumers import Wish, find_way
 from connectivity_check.settings.machine import Machine
 from connectivity_check.settings.pac_source import NoPacError
 from connectivity_check.settings.registry import Data, Registry
@@ -88,7 +88,6 @@ def test_the_sensors_setting_counts_before_the_environment(tmp_path: Path) -> No
         ("edr", "http://m:1"),
         ("user", "http://e:2"),
     ]
-    assert len(conflicts(settings.consumers)) == 1
 
 
 def test_an_option_counts_before_everything(tmp_path: Path) -> None:
@@ -130,7 +129,6 @@ def test_windows(tmp_path: Path) -> None:
     settings, route, _ = find(Wish(), here)
     assert (str(route.proxy), route.fallbacks) == ("http://10.0.0.6:8080", (None,))
     assert [c.consumer for c in settings.consumers] == ["edr", "antivirus", "update", "user"]
-    assert len(conflicts(settings.consumers)) == 3
 
 
 def test_windows_settings_that_cannot_be_read(tmp_path: Path) -> None:
@@ -207,35 +205,3 @@ def test_wpad_that_finds_nothing_goes_direct_and_says_so(tmp_path: Path) -> None
     assert settings.kind is PathKind.DIRECT
     assert "http://wpad.corp.example.com/wpad.dat: its server gave no answer" in settings.source
     assert route.proxy is None
-
-
-@pytest.mark.parametrize(
-    ("consumers", "expected"),
-    [
-        ((), ()),
-        ((ConsumerPath("edr", PathKind.PROXY, "http://a:1", "x"),), ()),
-        (
-            (
-                ConsumerPath("user", PathKind.PROXY, "http://A:1", "x"),
-                ConsumerPath("edr", PathKind.PROXY, "http://a:1", "y"),
-            ),
-            (),
-        ),
-        (
-            (
-                ConsumerPath("update", PathKind.DIRECT, "", "u"),
-                ConsumerPath("edr", PathKind.PROXY, "http://a:1", "e"),
-            ),
-            ("edr goes through http://a:1 (e), but update goes direct (u).",),
-        ),
-        (
-            (
-                ConsumerPath("user", PathKind.PAC, "http://p/", "u"),
-                ConsumerPath("update", PathKind.DIRECT, "", "v"),
-            ),
-            ("user goes by the PAC file http://p/ (u), but update goes direct (v).",),
-        ),
-    ],
-)
-def test_conflicts(consumers: tuple[ConsumerPath, ...], expected: tuple[str, ...]) -> None:
-    assert conflicts(consumers) == expected
