@@ -31,6 +31,7 @@ resolvers repeat after 200 ms at the earliest."""
 
 _ICMP_ERRORS = {4: frozenset((3, 4, 5, 11, 12)), 6: frozenset((1, 2, 3, 4))}
 _UNREACHABLE = {4: 3, 6: 1}
+_SHORTEST = {4: 20, 6: 40}
 
 _NO_SCAPY = "--trace needs scapy, which is not installed; install host-isolator[trace], or leave --trace out"
 
@@ -66,8 +67,9 @@ class PacketCapture:
         self._headers: list[tuple[Header, ...]] = []
         self._recent: dict[bytes, float] = {}
         self._read = reader()
-        self._full = False
+        self._lost = False
         self._sniffer: Any = None
+        self._closed = False
 
     def start(self) -> None:
         """Listen from now on, in a thread of scapy's."""
@@ -89,9 +91,13 @@ class PacketCapture:
             return
         if len(self._recent) > 1024:
             self._recent.clear()
-        found = self._read(packet, at - self._begun)
+        try:
+            found = self._read(packet, at - self._begun)
+        except Exception:  # noqa: BLE001  # strangers' bytes; scapy would end the capture, and nobody would know
+            self._lost = True
+            return
         if len(self._headers) >= MOST_HEADERS:
-            self._full = True
+            self._lost = True
         elif found:
             self._headers.append(found)
 
@@ -101,12 +107,15 @@ class PacketCapture:
 
     def close(self) -> None:
         """End it now."""
+        if self._closed:
+            return
+        self._closed = True
         sniffer, self._sniffer = self._sniffer, None
         if sniffer is not None and sniffer.running:
             sniffer.stop()
         for packet in self._listener.rest():
             self.take(packet)
-        self._full = self._listener.lost() or self._full
+        self._lost = self._listener.lost() or self._lost
         self._listener.close()
 
     def packets(self, address: str, port: int, name: str = "") -> Observation:
@@ -119,7 +128,7 @@ class PacketCapture:
             and (not name or not each.name or each.name == name.lower().rstrip("."))
         ]
         return Observation(
-            Step.CONNECT, None, _evidence(address, port, mine, self._full), 0.0, role=Role.PACKETS
+            Step.CONNECT, None, _evidence(address, port, mine, self._lost), 0.0, role=Role.PACKETS
         )
 
 
@@ -231,7 +240,7 @@ class Listener:
         """Give the next packet, dissected, with the kernel's time; None when there is none or it is no IP."""
         data, at = self._sock.receive()
         kind = self._kinds.get(data[0] >> 4) if data else None
-        if kind is None:
+        if kind is None or len(data) < _SHORTEST[data[0] >> 4]:
             return None
         packet: Packet = kind(data)
         packet.time = at

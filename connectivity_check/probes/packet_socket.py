@@ -76,7 +76,7 @@ class PacketSocket:
         try:
             counted = self._sock.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8)
         except OSError:
-            return False
+            return True  # somebody closed it: nothing came since
         return bool(struct.unpack("II", counted)[1])
 
     def close(self) -> None:
