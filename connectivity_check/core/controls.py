@@ -141,9 +141,9 @@ def _of_healthy(target: Target, seen: Sequence[Observation], known: Known, means
     if expectation.h2:
         yield replace(same, variant="h2")
     if expectation.upload:
-        yield replace(same, role=Role.BODY, ask=Ask.REQUEST, body_size=BODY_BYTES)
+        yield from _twice(seen, replace(same, role=Role.BODY, ask=Ask.REQUEST, body_size=BODY_BYTES))
     if expectation.ranges:
-        yield replace(same, role=Role.RANGE, ask=Ask.REQUEST, range="bytes=0-0")
+        yield from _twice(seen, replace(same, role=Role.RANGE, ask=Ask.REQUEST, range="bytes=0-0"))
     if target.wildcard and target.tls and means.random_label:
         label = f"{means.random_label}.{target.wildcard}"
         if target.route.proxy:
@@ -151,7 +151,7 @@ def _of_healthy(target: Target, seen: Sequence[Observation], known: Known, means
                 Role.RANDOM_LABEL, Ask.TUNNEL, name=label, port=target.port, proxy=target.route.proxy
             )
         else:
-            yield Control(Role.RANDOM_LABEL, Ask.HANDSHAKE, name=label, address=address, port=target.port)
+            yield from _twice(seen, replace(same, role=Role.RANDOM_LABEL, name=label))
             control = known.control_for(target)
             if control and any(not each.ok for each in of(seen, Step.TLS_HANDSHAKE, Role.RANDOM_LABEL)):
                 yield replace(same, role=Role.CONTROL_SNI, name=control.host)
@@ -159,6 +159,13 @@ def _of_healthy(target: Target, seen: Sequence[Observation], known: Known, means
     if slow and not target.route.proxy:
         where = text(slow[0], "address")
         yield Control(Role.RETRY, Ask.CONNECT, address=where, port=target.port, alone=True)
+
+
+def _twice(seen: Sequence[Observation], control: Control) -> Iterator[Control]:
+    """Ask, and ask again when it failed: one lost packet must not accuse anybody."""
+    yield control
+    if any(not each.ok for each in seen if each.role is control.role):
+        yield replace(control, nth=2)
 
 
 def peer(seen: Sequence[Observation]) -> str:

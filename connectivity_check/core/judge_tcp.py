@@ -91,8 +91,9 @@ def _silent(case: Case, failed: Observation) -> Finding:
     """SYNs without an answer."""
     syns = number(failed, "syns", 1)
     said = f"{syns:.0f} SYNs to {_tried(failed)} were not answered"
-    alone = any(each.ok for each in case.controls(Role.RETRY, Step.CONNECT))
-    if alone or case.known.passed_alone >= 2:
+    retries = case.controls(Role.RETRY, Step.CONNECT)
+    alone = any(each.ok for each in retries)
+    if alone or (not retries and case.known.passed_alone >= 2):
         return _not_always(case, said, alone=alone)
     if not case.others_pass and not case.passed(Role.OTHER_PORT) and not case.passed(Role.ALTERNATE):
         return unexplained(case, Step.CONNECT, said)
