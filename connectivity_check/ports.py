@@ -116,7 +116,10 @@ class Network(Protocol):
         role: Role = Role.PROBE,
     ) -> Tried:
         """Ask a proxy, to which `stream` is connected, for a tunnel (CONNECT or SOCKS 5; for an https proxy
-        the TLS with the proxy is part of this step)."""
+        the TLS with the proxy is part of this step).
+
+        The stream is taken over: when no tunnel stands, also when cancelled, it is closed, else
+        `Tried.stream` owns it."""
 
     async def handshake(
         self,
@@ -126,10 +129,12 @@ class Network(Protocol):
         budget_s: float,
         role: Role = Role.PROBE,
         variant: TlsVariant = TlsVariant.NORMAL,
-        send_name: bool = True,
     ) -> Tried:
         """TLS to the end. A certificate that does not verify is an observation that is not ok, with the
-        chain in the evidence, but `Tried.stream` is given all the same (so that a block page can be read)."""
+        chain in the evidence, but `Tried.stream` is given all the same (so that a block page can be read).
+
+        The stream is taken over: when the handshake is not finished, also when cancelled, it is closed,
+        else `Tried.stream` owns it."""
 
     async def exchange(
         self,

@@ -104,12 +104,9 @@ class RealNetwork:
         budget_s: float,
         role: Role = Role.PROBE,
         variant: TlsVariant = TlsVariant.NORMAL,
-        send_name: bool = True,
     ) -> Tried:
         """See `TlsProbe.handshake`."""
-        return await self._tls.handshake(
-            stream, server_name, budget_s=budget_s, role=role, variant=variant, send_name=send_name
-        )
+        return await self._tls.handshake(stream, server_name, budget_s=budget_s, role=role, variant=variant)
 
     async def exchange(
         self,

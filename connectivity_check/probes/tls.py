@@ -43,17 +43,15 @@ class TlsProbe:
         budget_s: float,
         role: Role = Role.PROBE,
         variant: TlsVariant = TlsVariant.NORMAL,
-        send_name: bool = True,
     ) -> Tried:
         """Do one handshake; see `ports.Network.handshake`.
 
-        Without `send_name` nothing is sent as server name, and the certificate's names are not checked. An
-        address is checked but never sent (RFC 6066 section 3). The stream is closed unless it is given back.
+        An address is checked but never sent (RFC 6066 section 3). The stream is closed unless it is given
+        back, then the given one owns it.
         """
         started = self._clock.now()
-        name = server_name if send_name else ""
         evidence: dict[str, Json] = {
-            "server_name": name,
+            "server_name": server_name,
             **_peer(stream),
             "offered": _OFFERED[variant],
             "stage": "client_hello",
@@ -62,7 +60,7 @@ class TlsProbe:
         attempt = _Attempt(stream, self._clock)
         seen: Seen | None
         try:
-            attempt.begin(self._context(variant), name)
+            attempt.begin(self._context(variant), server_name)
             async with asyncio.timeout(budget_s):
                 await attempt.run()
             seen = None
@@ -71,10 +69,10 @@ class TlsProbe:
         except BaseException:
             stream.close()
             raise
-        self._describe(attempt, name, evidence)
+        self._describe(attempt, evidence)
         given: TlsStream | None = None
         if seen is None:
-            seen = self._judge(attempt.chain, name, evidence)
+            seen = self._judge(attempt.chain, server_name, evidence)
             given = attempt.stream()
         else:
             stream.close()
@@ -86,7 +84,7 @@ class TlsProbe:
             self._contexts[variant] = _wire_context(variant)
         return self._contexts[variant]
 
-    def _describe(self, attempt: _Attempt, name: str, evidence: dict[str, Json]) -> None:
+    def _describe(self, attempt: _Attempt, evidence: dict[str, Json]) -> None:
         evidence["received"] = attempt.received
         if attempt.rtt_s is not None:
             evidence["rtt_ms"] = round(attempt.rtt_s * 1000, 1)
@@ -151,7 +149,7 @@ class _Attempt:
     def begin(self, context: ssl.SSLContext, name: str) -> None:
         """Make the connection; raises ValueError for a name that cannot be sent."""
         try:
-            self.connection = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name or None)
+            self.connection = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
         except TypeError as error:  # a zero byte in the name
             raise ValueError(str(error)) from None
 

@@ -50,13 +50,9 @@ class Trust:
         Raises InputError for a file that cannot be read or holds no certificate.
         """
         self._own_files = (_SERVICE_ROOTS, ca_file) if ca_file else (_SERVICE_ROOTS,)
-        self._system = self._system_context(check_name=True)
+        self._system = self._system_context()
         service = _certificates(_SERVICE_ROOTS)
         self._public_roots = service | _certificates(public_file or _certifi())
-
-    @cached_property
-    def _nameless(self) -> ssl.SSLContext:
-        return self._system_context(check_name=False)
 
     @cached_property
     def _public(self) -> ssl.SSLContext:
@@ -65,19 +61,19 @@ class Trust:
         context.load_verify_locations(cadata=b"".join(self._public_roots))
         return context
 
-    def _system_context(self, *, check_name: bool) -> ssl.SSLContext:
-        context = verifying_context(check_name=check_name)
+    def _system_context(self) -> ssl.SSLContext:
+        context = verifying_context()
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
         for path in self._own_files:
             _load(context, path)
         return context
 
     def assess(self, chain: Sequence[bytes], name: str, utc: float) -> Assessment:
-        """Say what both stores say of a chain (DER, leaf first); `name` "" leaves the name out."""
-        system = verify(self._system if name else self._nameless, chain, name)
+        """Say what both stores say of a chain (DER, leaf first) for a server of this name."""
+        system = verify(self._system, chain, name)
         if system.ok:
             public = system if system.root in self._public_roots else verify(self._public, chain, "")
-            return Assessment(system, public, True if name else None, expired=False, not_yet=False)
+            return Assessment(system, public, name_matches=True, expired=False, not_yet=False)
         expired, not_yet = out_of_date(chain, utc)
         return Assessment(
             system,
@@ -90,7 +86,7 @@ class Trust:
 
 def _name_matches(chain: Sequence[bytes], name: str) -> bool | None:
     """Ask OpenSSL about the name alone: the leaf is believed for the moment, and its dates do not count."""
-    if not name or not chain:
+    if not chain:
         return None
     context = verifying_context(check_time=False)
     context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN

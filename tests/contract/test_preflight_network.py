@@ -322,9 +322,12 @@ def test_a_plain_request_through_a_proxy(ground: Ground) -> None:
 def test_a_step_that_is_cancelled_ends_at_once(ground: Ground, where: tuple[str, int]) -> None:
     """And closes what it took over."""
 
+    taken: list[Stream] = []
+
     async def step(network: Network) -> None:
         tried = await network.connect(*where, budget_s=30)
         assert tried.stream is not None
+        taken.append(tried.stream)
         if where == MUTE_PROXY:
             await network.tunnel(tried.stream, ProxyServer(*where), "good.test", 443, budget_s=30)
         else:
@@ -338,6 +341,10 @@ def test_a_step_that_is_cancelled_ends_at_once(ground: Ground, where: tuple[str,
         await asyncio.gather(task, return_exceptions=True)
         assert task.cancelled()
         assert ground.clock.now() - began < 0.5
+        assert len(taken) == (where != DROP)
+        for stream in taken:
+            with pytest.raises(OSError, match="closed"):
+                await stream.send(b"x")
 
     ground.do(case)
 

@@ -454,16 +454,13 @@ def test_tls_inside_tls(probe: TlsProbe, authority: trustme.CA) -> None:
 # ---- variants --------------------------------------------------------------------------------------------
 
 
-def test_without_a_name_none_is_sent_and_none_is_checked(probe: TlsProbe, authority: trustme.CA) -> None:
-    context = server_context(authority.issue_cert("default.example"))
+def test_the_name_is_sent_and_the_role_written_down(probe: TlsProbe, authority: trustme.CA) -> None:
+    context = server_context(authority.issue_cert(NAME))
     names: list[str | None] = []
     context.sni_callback = lambda connection, name, ctx: names.append(name)
-    seen = observe(probe, context, send_name=False, role=Role.CONTROL_SNI)
-    assert names == [None]
-    assert (seen.seen, seen.evidence["server_name"], seen.role) == (None, "", Role.CONTROL_SNI)
-    assert "name_matches" not in seen.evidence
-    observe(probe, context)
-    assert names[1:] == [NAME]
+    seen = observe(probe, context, role=Role.CONTROL_SNI)
+    assert names == [NAME]
+    assert (seen.seen, seen.evidence["server_name"], seen.role) == (None, NAME, Role.CONTROL_SNI)
 
 
 @pytest.mark.parametrize(
@@ -624,7 +621,7 @@ def test_slow_bytes_end_with_the_budget(probe: TlsProbe) -> None:
     assert (seen.seen, seen.evidence["stage"]) == (Seen.TIMEOUT, "server_hello")
 
 
-@pytest.mark.parametrize("name", ["a..b", ".example", "x" * 64 + ".example", "a\0b"])
+@pytest.mark.parametrize("name", ["", "a..b", ".example", "x" * 64 + ".example", "a\0b"])
 def test_names_that_cannot_be_sent(probe: TlsProbe, name: str) -> None:
     seen = observe(probe, None, name, peer=saying(b""))
     assert seen.seen in (Seen.TLS_HANDSHAKE, Seen.EOF)
@@ -680,7 +677,7 @@ def test_the_agents_own_root_is_believed_where_browsers_do_not_know_it() -> None
     trust = Trust()
     chain = [ssl.PEM_cert_to_DER_cert(root) for root in service_roots()]
     for root in chain:
-        found = trust.assess([root], "", time.time())
+        found = trust.assess([root], NAME, time.time())
         assert (
             found.public.ok or found.public.code == 26
         )  # a root is no server certificate; it is known, though

@@ -230,7 +230,6 @@ class FakeNetwork:
         budget_s: float,
         role: Role = Role.PROBE,
         variant: TlsVariant = TlsVariant.NORMAL,
-        send_name: bool = True,
     ) -> Tried:
         """TLS as the door does it for this name. The stream is taken over: closed unless TLS was finished."""
         mine = self._mine(stream)
