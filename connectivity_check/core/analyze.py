@@ -123,18 +123,18 @@ def _judge_failure(case: Case, failed: Observation) -> Finding:
 
 
 def _by_step(case: Case, failed: Observation) -> Finding:
-    proxied = case.target.route.proxy is not None
+    # A PAC file may go on to DIRECT after its proxies: what was tried counts, not what was chosen first.
     if failed.step is Step.RESOLVE:
-        return judge_failed_proxy_name(case, failed) if proxied else judge_failed_resolve(case, failed)
+        return judge_failed_proxy_name(case, failed) if failed.via else judge_failed_resolve(case, failed)
     if failed.step is Step.CONNECT:
-        if proxied:
+        if failed.via:
             return judge_failed_proxy_connect(case, failed)
         return captive(case, Step.CONNECT) or judge_failed_connect(case, failed)
     if failed.step is Step.PROXY_CONNECT:
         return judge_failed_tunnel(case, failed)
     if failed.step is Step.TLS_HANDSHAKE:
         return judge_failed_handshake(case, failed)
-    if proxied and not case.target.tls and _by_proxy(failed):
+    if failed.via and not case.target.tls and _by_proxy(failed):
         return judge_failed_tunnel(case, failed)
     return judge_failed_exchange(case, failed)
 

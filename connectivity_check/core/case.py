@@ -52,7 +52,8 @@ class Case:
     @property
     def others_pass(self) -> bool:
         """Whether another host of the run passes by the same way: the way out itself is open."""
-        via = next((each.via for each in self.seen if each.via), "")
+        # Controls take other ways (--control-proxy, ALTERNATE) and say nothing about the row's own.
+        via = next((each.via for each in self.seen if each.via and each.role is Role.PROBE), "")
         return any(p.host != self.target.host and p.via == via for p in self.known.passes)
 
     def finding(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from connectivity_check.core.case import Case
 from connectivity_check.core.facts import field_text, mapping, mappings, number, text
 from connectivity_check.core.judge_proxy import explain_answer
@@ -12,6 +14,7 @@ from connectivity_check.model import (
     BlockerKind,
     Confidence,
     Finding,
+    Json,
     Kind,
     Observation,
     Role,
@@ -201,11 +204,16 @@ def judge_good_exchange(case: Case) -> tuple[Finding, ...]:
     return tuple(found)
 
 
+_CUT = (Seen.TIMEOUT, Seen.CONNECTION_RESET, Seen.EOF)
+
+
 def _big(case: Case) -> list[Finding]:
     for role, what in ((Role.BODY, "a POST of 64 KiB"), (Role.RANGE, "a request with Range")):
-        for each in case.controls(role):
+        tries = case.controls(role)
+        # A cut may be a lost packet; the second time it is none. An answer says what it says at once.
+        cut = len(tries) > 1 and all(each.seen in _CUT and each.evidence.get("url") for each in tries)
+        for each in tries:
             status = number(each, "status")
-            cut = each.seen in (Seen.TIMEOUT, Seen.CONNECTION_RESET, Seen.EOF) and each.evidence.get("url")
             page = bool(text(each, "vendor")) or bool(field_text(mapping(each, "headers"), "x-squid-error"))
             refused = status in (403, 413) and (each.evidence.get("html") is True or page or status == 413)
             stripped = role is Role.RANGE and status == 200
@@ -293,7 +301,5 @@ def judge_headers(case: Case) -> tuple[Finding, ...]:
     return ()
 
 
-def _via_in(changed: object) -> str:
-    if not isinstance(changed, tuple):
-        return ""
+def _via_in(changed: Sequence[Mapping[str, Json]]) -> str:
     return next((field_text(one, "got") for one in changed if field_text(one, "header").lower() == "via"), "")

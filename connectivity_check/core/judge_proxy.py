@@ -10,7 +10,6 @@ import re
 
 from connectivity_check.core.case import Case
 from connectivity_check.core.facts import field_text, mapping, number, text, texts
-from connectivity_check.core.judge_tcp import unexplained
 from connectivity_check.failure import Failure, Seen, Severity
 from connectivity_check.model import (
     Blocker,
@@ -35,15 +34,18 @@ _SQUID = {
 """ERR_CANNOT_FORWARD: squid 5, when the name of a CONNECT does not resolve (squid-cache/squid#1453)."""
 
 _SQUID_ERRNO = {
-    110: Failure.PROXY_UPSTREAM_TIMEOUT,
-    111: Failure.PROXY_UPSTREAM_REFUSED,
-    113: Failure.PROXY_UPSTREAM_UNREACHABLE,
-    101: Failure.PROXY_UPSTREAM_UNREACHABLE,
-    104: Failure.PROXY_UPSTREAM_REFUSED,
-    1: Failure.PROXY_UPSTREAM_UNREACHABLE,
-    13: Failure.PROXY_UPSTREAM_UNREACHABLE,
+    "110": Failure.PROXY_UPSTREAM_TIMEOUT,
+    "111": Failure.PROXY_UPSTREAM_REFUSED,
+    "113": Failure.PROXY_UPSTREAM_UNREACHABLE,
+    "101": Failure.PROXY_UPSTREAM_UNREACHABLE,
+    "104": Failure.PROXY_UPSTREAM_REFUSED,
+    "1": Failure.PROXY_UPSTREAM_UNREACHABLE,
+    "13": Failure.PROXY_UPSTREAM_UNREACHABLE,
 }
-"""The errno that squid puts behind ERR_CONNECT_FAIL, as Linux numbers it."""
+"""The errno that squid puts behind ERR_CONNECT_FAIL, as Linux numbers it.
+
+Texts: a header is a stranger's, and not all that `isdigit` accepts is a number to `int`.
+"""
 
 _PROXY_STATUS = {
     "dns_error": Failure.PROXY_DNS,
@@ -100,8 +102,6 @@ def judge_failed_tunnel(case: Case, failed: Observation) -> Finding:
         failure, reason = Failure.PROXY_PORT_DENIED, f"{reason}; port 443 of the same host is let through"
     if failure is None:
         failure, reason = _by_control(case, failed)
-    if failure is Failure.META_UNEXPLAINED:
-        return unexplained(case, failed.step, reason)
     return case.finding(
         failure,
         failed.step,
@@ -124,7 +124,7 @@ def explain_answer(failed: Observation) -> tuple[Failure | None, str]:
     if squid:
         name, detail = squid[0], squid[1] if len(squid) > 1 else ""
         if name == "ERR_CONNECT_FAIL" and detail.isdigit():
-            return _SQUID_ERRNO.get(int(detail), Failure.PROXY_UPSTREAM_UNREACHABLE), " ".join(squid)
+            return _SQUID_ERRNO.get(detail, Failure.PROXY_UPSTREAM_UNREACHABLE), " ".join(squid)
         if name in _SQUID:
             return _SQUID[name], " ".join(squid)
     token = re.search(r"error\s*=\s*\"?([a-z_]+)", field_text(headers, "proxy-status"))
@@ -187,7 +187,7 @@ def _control_said(case: Case) -> str:
 
 def _mute(case: Case, failed: Observation) -> Finding:
     """No answer to the request at all: the proxy waits for somebody, or is none."""
-    works = case.others_pass or bool(_control_said(case))
+    works = bool(_control_said(case))
     answers = any(
         each.evidence.get("status") for each in case.controls(Role.CONTROL_NAME, Step.PROXY_CONNECT)
     )

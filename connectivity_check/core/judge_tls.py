@@ -63,8 +63,6 @@ def judge_failed_handshake(case: Case, failed: Observation) -> Finding:
 
 
 def _version(case: Case, failed: Observation) -> Finding | None:
-    if failed.via and failed.seen is Seen.TIMEOUT and not case.passed(Role.TLS12):
-        return None
     older = "TLS 1.2 alone" if case.passed(Role.TLS12, Step.TLS_HANDSHAKE) else ""
     if not older and case.passed(Role.TLS_LEGACY, Step.TLS_HANDSHAKE):
         older = "TLS 1.0 or 1.1"
@@ -330,19 +328,21 @@ def _rule_of_wildcard(case: Case) -> list[Finding]:
                     severity=Severity.WARNING,
                 )
             ]
-    for each in of(case.seen, Step.TLS_HANDSHAKE, Role.RANDOM_LABEL):
-        # A server may cut names it does not know by itself; then it cuts a listed name of others, too.
-        if each.seen in _CUT and not answered(each) and case.answered(Role.CONTROL_SNI):
-            silent = each.seen is Seen.TIMEOUT
-            return [
-                case.finding(
-                    Failure.TLS_SNI_DROP if silent else Failure.TLS_SNI_RESET,
-                    Step.TLS_HANDSHAKE,
-                    f"the name {text(each, 'server_name')} under the wildcard is cut at the sample's address",
-                    "the sample host passes",
-                    blocker=case.firewall(),
-                    scope=Scope.WILDCARD,
-                    severity=Severity.WARNING,
-                )
-            ]
-    return []
+    labels = of(case.seen, Step.TLS_HANDSHAKE, Role.RANDOM_LABEL)
+    # Once may be a lost packet. A server may cut names it does not know by itself; then it cuts a listed
+    # name of others, too.
+    always = len(labels) > 1 and all(each.seen in _CUT and not answered(each) for each in labels)
+    if not always or not case.answered(Role.CONTROL_SNI):
+        return []
+    silent = labels[0].seen is Seen.TIMEOUT
+    return [
+        case.finding(
+            Failure.TLS_SNI_DROP if silent else Failure.TLS_SNI_RESET,
+            Step.TLS_HANDSHAKE,
+            f"the name {text(labels[0], 'server_name')} under the wildcard is cut at the sample's address",
+            "the sample host passes",
+            blocker=case.firewall(),
+            scope=Scope.WILDCARD,
+            severity=Severity.WARNING,
+        )
+    ]

@@ -139,13 +139,12 @@ def answered(
 WELL = (resolved(ADDRESS), connected(), shaken(), answered())
 """The chain of a row that passes directly."""
 WELL_PROXIED = (
-    resolved("10.0.0.80", name=PROXY.host),
     connected("10.0.0.80", via=VIA, port=3128),
     tunnelled(),
     shaken(via=VIA, address="10.0.0.80"),
     answered(via=VIA),
 )
-"""The chain of a row that passes through the proxy."""
+"""The chain of a row that passes through the proxy; the look-up of the proxy's name stands in no row."""
 
 Beside = tuple[Target, tuple[Observation, ...]]
 
