@@ -1,1 +1,1 @@
-"""Preflight: proves that the way to the listed endpoints is open. Not in this version."""
+"""Preflight: proves that the way to the listed endpoints is open."""

@@ -11,6 +11,7 @@ import threading
 from urllib.parse import urlsplit
 
 from connectivity_check.model import InputError
+from connectivity_check.probes.own_name import user_agent
 
 DEADLINE_S = 15.0
 """For the whole delivery. The report is printed before it starts, so nobody waits for a dead controller."""
@@ -68,7 +69,7 @@ def _send(document: bytes, url: str, token: str, ca_file: str, deadline_s: float
         def redirect_request(self, *_: object) -> None:
             """Follow nowhere: the token is for this controller."""
 
-    headers = {"Content-Type": "application/json", "User-Agent": "host-isolator-check"}
+    headers = {"Content-Type": "application/json", "User-Agent": user_agent()}
     if token:
         headers["Authorization"] = f"Bearer {token}"
     request = urllib.request.Request(url, data=document, headers=headers, method="POST")  # noqa: S310  # checked_url

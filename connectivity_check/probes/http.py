@@ -12,6 +12,7 @@ from connectivity_check.model import Expectation, Json, Kind, Observation, Role,
 from connectivity_check.ports import Clock, HttpRequest, Stream
 from connectivity_check.probes.header_echo import echoed, tampered
 from connectivity_check.probes.http_answer import MAX_HEAD, Answer, AnswerError, CutError, read_answer
+from connectivity_check.probes.own_name import user_agent
 from connectivity_check.probes.page import Page, identify, read_page
 from connectivity_check.probes.revocation import MAX_LIST, OCSP_TYPE, judge_revocation, ocsp_request
 from connectivity_check.probes.stream_error import seen_of
@@ -50,7 +51,7 @@ class HttpProbe:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._user_agent = f"host-isolator-check/{_version()}"
+        self._user_agent = user_agent()
 
     async def exchange(
         self,
@@ -280,12 +281,3 @@ def _skew(headers: dict[str, str], utc: float) -> float | None:
         return round(parsedate_to_datetime(headers["date"]).timestamp() - utc, 1)
     except (ValueError, TypeError, OverflowError, OSError):
         return None
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version  # takes as long as all else here to import
-
-    try:
-        return version("host-isolator")
-    except PackageNotFoundError:
-        return "0"

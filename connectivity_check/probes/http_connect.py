@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import h11
 
 from connectivity_check.ports import Stream
+from connectivity_check.probes.own_name import user_agent
 from connectivity_check.probes.socks import EndOfStreamError, ForeignBytesError
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: ([^\r\n]{0,200}))?")
@@ -21,7 +22,6 @@ _HEADER_LIMIT = 65536
 _MOST_INTERIM = 16
 """1xx answers before the real one (RFC 9110 section 15.2); more is a peer that plays for time."""
 _BODY_LIMIT = 65536
-_USER_AGENT = "host-isolator-check"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,11 @@ class ConnectDialogue:
         if self._connection.our_state is not h11.IDLE:
             self._connection.start_next_cycle()
         self._first = b""
-        headers = [("Host", self._authority), ("User-Agent", _USER_AGENT), ("Proxy-Connection", "keep-alive")]
+        headers = [
+            ("Host", self._authority),
+            ("User-Agent", user_agent()),
+            ("Proxy-Connection", "keep-alive"),
+        ]
         if credentials is not None:
             headers.append(("Proxy-Authorization", credentials))
         request = h11.Request(method="CONNECT", target=self._authority, headers=headers)

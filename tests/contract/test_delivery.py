@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import re
 import ssl
 import threading
 import time
@@ -28,6 +29,7 @@ class Controller(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        assert re.fullmatch(r"host-isolator-check/\d\S*", self.headers["User-Agent"])
         Controller.got.append((self.path, self.headers["Authorization"], body))
         if self.mode == "trickle":
             self._trickle()
