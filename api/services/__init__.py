@@ -1,0 +1,1 @@
+"""What the controller does: each service is a few functions over `Services` and an actor."""

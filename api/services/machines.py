@@ -1,0 +1,57 @@
+"""Machines: who they are, found by id or name, as far as the actor may see them."""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, and_, func, or_, select, true
+from sqlalchemy.orm import Session
+
+from api.core.roles import Actor
+from api.problems import Problem, not_found
+from api.store.tables import Machine
+
+
+def visible(actor: Actor) -> ColumnElement[bool]:
+    """The condition under which a machine is the actor's business: tenant and groups."""
+    mine = Machine.tenant_id == actor.tenant_id
+    if actor.groups is None:
+        return mine
+    return and_(mine, Machine.group_id.in_(actor.groups)) if actor.groups else and_(mine, ~true())
+
+
+def find(session: Session, actor: Actor, name: str, *, lock: bool = False) -> Machine:
+    """The machine with this id or computer name (any case).
+
+    404 when there is none the actor may see; a name that several machines carry finds the one seen last
+    among those still enrolled. `lock`: hold its row until the transaction ends.
+    """
+    wanted = or_(Machine.id == name.lower(), func.lower(Machine.computer_name) == name.lower())
+    query = (
+        select(Machine)
+        .where(visible(actor), wanted)
+        .order_by(
+            # An id is more exact than a name, whatever name a machine gave itself.
+            (Machine.id == name.lower()).desc(),
+            Machine.unenrolled_at.is_(None).desc(),
+            Machine.last_seen.desc(),
+        )
+        .limit(1)
+    )
+    machine = session.scalars(query.with_for_update() if lock else query).one_or_none()
+    if machine is None:
+        raise not_found("Machine", name)
+    return machine
+
+
+def find_exactly(session: Session, actor: Actor, name: str, *, lock: bool = False) -> Machine:
+    """Like `find`, for orders: a name that several enrolled machines carry is refused, never guessed."""
+    machine = find(session, actor, name, lock=lock)
+    if machine.id == name.lower():
+        return machine
+    same = session.scalars(
+        select(Machine.id).where(
+            visible(actor), func.lower(Machine.computer_name) == name.lower(), Machine.unenrolled_at.is_(None)
+        )
+    ).all()
+    if len(same) > 1:
+        raise Problem("InvalidInput", f"{len(same)} machines are called {name}; use the id of one")
+    return machine

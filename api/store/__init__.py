@@ -1,0 +1,1 @@
+"""The controller's memory: tables, transactions, migrations; SQLite or PostgreSQL."""
