@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from allowlists.model import OPERATING_SYSTEMS
+from connectivity_check.core.ip_text import ip_of
 from connectivity_check.model import InputError
 from connectivity_check.render.formats import Format, format_of
 from connectivity_check.render.texts import Lang
@@ -315,12 +316,10 @@ def _count(high: int) -> Callable[[str], int]:
 
 
 def _address(text: str) -> str:
-    import ipaddress
-
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!a} is no IP address") from None
+    address = ip_of(text)
+    if address is None:
+        raise argparse.ArgumentTypeError(f"{text!a} is no IP address")
+    return str(address)
 
 
 def _resolver(text: str) -> tuple[str, int]:

@@ -6,10 +6,10 @@ follows a redirect.
 
 from __future__ import annotations
 
-import ipaddress
 import threading
 from urllib.parse import urlsplit
 
+from connectivity_check.core.ip_text import ip_of
 from connectivity_check.model import InputError
 from connectivity_check.probes.own_name import user_agent
 
@@ -93,7 +93,5 @@ def _send(document: bytes, url: str, token: str, ca_file: str, deadline_s: float
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    address = ip_of(host)
+    return address is not None and address.is_loopback

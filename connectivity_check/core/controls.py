@@ -6,12 +6,12 @@ the row's deadline; those that are `shared` once a run, those that are `alone` o
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from connectivity_check.core.facts import addresses_of, number, of, text
+from connectivity_check.core.ip_text import ip_of
 from connectivity_check.core.known import Known
 from connectivity_check.failure import Seen
 from connectivity_check.model import Kind, Observation, ProxyServer, Role, Step, Target
@@ -218,10 +218,8 @@ def _of_addresses(target: Target, seen: Sequence[Observation], means: Means) -> 
 
 def is_global(address: str) -> bool:
     """Whether an address can be a server of the public internet."""
-    try:
-        return ipaddress.ip_address(address).is_global
-    except ValueError:
-        return False
+    value = ip_of(address)
+    return value is not None and value.is_global
 
 
 def _of_connect(

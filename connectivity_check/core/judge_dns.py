@@ -8,6 +8,7 @@ from itertools import pairwise
 from connectivity_check.core.case import Case
 from connectivity_check.core.controls import UNROUTABLE, is_global
 from connectivity_check.core.facts import addresses_of, field_text, mappings, number, of, text, texts
+from connectivity_check.core.ip_text import ip_of
 from connectivity_check.core.known import suffix_of
 from connectivity_check.failure import Failure, Seen, Severity
 from connectivity_check.model import (
@@ -231,7 +232,7 @@ def _private(case: Case, resolved: Observation, severity: Severity) -> Finding |
     addresses = addresses_of(resolved)
     if not addresses or case.target.expectation.private_ok:
         return None
-    if case.target.host and _literal(case.target.host):
+    if case.target.host and ip_of(case.target.host):
         return None
     if not all(_is_private(each) for each in addresses):
         return None
@@ -255,19 +256,10 @@ _PRIVATE = [
 
 
 def _is_private(address: str) -> bool:
-    try:
-        value = ipaddress.ip_address(address)
-    except ValueError:
+    value = ip_of(address)
+    if value is None:
         return False
     return any(value in network for network in _PRIVATE if network.version == value.version)
-
-
-def _literal(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _private_elsewhere(case: Case) -> bool:

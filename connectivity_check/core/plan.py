@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
 from allowlists.model import Entry, Match, Protocol
+from connectivity_check.core.ip_text import ip_of
 from connectivity_check.model import Expectation, InputError, Kind, Target
 
 Expect: TypeAlias = Callable[[str, int, str | None], Expectation]
@@ -87,10 +87,9 @@ def _host_and_port(text: str) -> tuple[str, int]:
 
 def checked_host(host: str, text: str) -> str:
     """Give a host name in lower case and A-label form, or an address. Raises InputError quoting `text`."""
-    try:
-        return str(ipaddress.ip_address(host))
-    except ValueError:
-        pass
+    address = ip_of(host)
+    if address:
+        return str(address)
     name = host.rstrip(".").lower()
     if not name.isascii():
         import idna

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from ipaddress import ip_address
 
+from connectivity_check.core.ip_text import ip_of
 from connectivity_check.failure import Seen
 from connectivity_check.model import Observation, Role, Step
 from connectivity_check.ports import Clock
@@ -131,8 +132,7 @@ class DnsClient:
 
 def _without_asking(name: str) -> Result | None:
     """The answer for an address in place of a name: the address, and no packet."""
-    try:
-        address = ip_address(name)
-    except ValueError:
+    address = ip_of(name)
+    if address is None:
         return None
     return Result(None, {"name": name, "addresses": [str(address)], "sent": 0})

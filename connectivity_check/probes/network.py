@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from connectivity_check.core.ip_text import ip_of
 from connectivity_check.model import Expectation, Observation, ProxyServer, Role
 from connectivity_check.ports import Clock, HttpRequest, Stream, TlsVariant, Tried
 from connectivity_check.probes.dns_client import DnsClient, system_servers
@@ -176,9 +176,6 @@ def names_of_hosts_file(path: Path) -> frozenset[str]:
     found: set[str] = set()
     for line in text.splitlines():
         address, *names = line.partition("#")[0].split() or [""]
-        try:
-            ipaddress.ip_address(address.partition("%")[0])
-        except ValueError:
-            continue
-        found.update(name.lower().rstrip(".") for name in names)
+        if ip_of(address.partition("%")[0]):
+            found.update(name.lower().rstrip(".") for name in names)
     return frozenset(found)

@@ -8,9 +8,9 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
-from ipaddress import ip_address
 from pathlib import Path
 
+from connectivity_check.core.ip_text import ip_of
 from connectivity_check.failure import Seen
 from connectivity_check.model import Json
 from connectivity_check.probes.dns_evidence import Result, seen_of_addresses
@@ -54,8 +54,9 @@ def _servers_of_file(resolv_conf: Path) -> tuple[Server, ...]:
     for line in text.splitlines():
         words = line.split()
         if len(words) >= 2 and words[0] == "nameserver":
-            with contextlib.suppress(ValueError):
-                found.append((str(ip_address(words[1])), PORT))
+            address = ip_of(words[1])
+            if address:
+                found.append((str(address), PORT))
     return tuple(dict.fromkeys(found)) or (("127.0.0.1", PORT),)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv6Address
+
+from connectivity_check.core.ip_text import Ip, ip_of
 
 _NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?", re.ASCII)
 _LONGEST_NAME = 254
@@ -19,7 +20,7 @@ class TunnelTarget:
     host: str
     """An ASCII name, or an address without brackets."""
     port: int
-    address: IPv4Address | IPv6Address | None = None
+    address: Ip | None = None
     """Set when the host is an address."""
 
     @property
@@ -37,7 +38,7 @@ class TunnelTarget:
         """
         if not 0 < port < 65536:
             raise ValueError(f"port {port} is out of range")
-        address = _address(host)
+        address = ip_of(host.removeprefix("[").removesuffix("]"))
         if address is not None:
             if "%" in str(address):
                 raise ValueError("an address with a zone means nothing to a proxy")
@@ -46,13 +47,6 @@ class TunnelTarget:
         if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
             raise ValueError("the host name holds characters or lengths that no request can carry")
         return cls(name, port)
-
-
-def _address(host: str) -> IPv4Address | IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
-    except ValueError:
-        return None
 
 
 def _to_ascii(host: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 
 from connectivity_check.ports import Tried
 
@@ -12,15 +11,6 @@ MAX_ADDRESSES = 4
 HEAD_START_S = 0.05
 """How long an IPv6 connection may be behind an IPv4 one and still be preferred (RFC 8305 gives the reverse
 case 250 ms; here both were begun at once)."""
-
-
-def is_address(text: str) -> bool:
-    """Whether a host is an address already."""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def some(addresses: tuple[str, ...]) -> list[str]:

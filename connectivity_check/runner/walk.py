@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 from connectivity_check.core.facts import addresses_of
+from connectivity_check.core.ip_text import ip_of
 from connectivity_check.model import (
     Expectation,
     Json,
@@ -21,7 +22,7 @@ from connectivity_check.model import (
 )
 from connectivity_check.ports import HttpRequest, Network, Stream, TlsVariant, Tried
 from connectivity_check.runner import budget as share
-from connectivity_check.runner.addresses import first_good, is_address, some
+from connectivity_check.runner.addresses import first_good, some
 from connectivity_check.runner.budget import Budget
 
 _ANYTHING = Expectation()
@@ -142,7 +143,7 @@ class Walk:
 
     async def _resolve_proxy(self, proxy: ProxyServer, more: int) -> tuple[str, ...]:
         """The look-up stands among the shared observations; in the row it is the end of all ways only."""
-        if is_address(proxy.host):
+        if ip_of(proxy.host):
             return (proxy.host,)
         found = await self.proxy_addresses(proxy)
         if not found.ok and not more:
@@ -151,7 +152,7 @@ class Walk:
 
     async def _resolve(self, more: int) -> tuple[str, ...]:
         name = self.journey.name
-        if is_address(name):
+        if ip_of(name):
             return (name,)
         asked = self.network.resolve(name, budget_s=self._time(share.RESOLVE), role=self.journey.role)
         if name in self.network.local_names and self.journey.role is Role.PROBE:

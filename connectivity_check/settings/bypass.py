@@ -7,9 +7,9 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
+from connectivity_check.core.ip_text import ip_of
 from connectivity_check.model import InputError
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -32,7 +32,7 @@ class Rule:
             return False
         if self.everything:
             return True
-        address = _address(host)
+        address = ip_of(host)
         if self.network is not None:
             return address is not None and address.version == self.network.version and address in self.network
         if self.local:
@@ -124,12 +124,5 @@ def _port_of(item: str) -> tuple[str, int | None]:
 def _network(text: str) -> Network | None:
     try:
         return ipaddress.ip_network(text.strip("[]"), strict=False)
-    except ValueError:
-        return None
-
-
-def _address(text: str) -> Address | None:
-    try:
-        return ipaddress.ip_address(text)
     except ValueError:
         return None

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from importlib.resources import files
 from typing import Any, Protocol
 
+from connectivity_check.core.ip_text import ip_of
+
 NAMES_PER_CALL = 64
 """Names one run of the script may ask for: a script that uses DNS to tell things outwards comes not far."""
 MAX_RESULT = 4096
@@ -44,7 +46,7 @@ class Names:
 
     def addresses(self, host: str) -> Addresses:
         """Give the addresses of a name; an address is its own. Unknown: none, and noted as lacking."""
-        address = _address(host)
+        address = ip_of(host.strip("[]"))
         if address is not None:
             return (str(address),)
         self._asked += 1
@@ -170,13 +172,6 @@ def _fault(error: BaseException, *, called: bool = False) -> dict[str, Any]:
             answer["line"] = int(place[1])
             break
     return answer
-
-
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(text.strip("[]"))
-    except ValueError:
-        return None
 
 
 def _own(family: socket.AddressFamily) -> str | None:
