@@ -1,1 +1,1 @@
-"""Controller: the API and portal that order isolation for a fleet. Not in this version."""
+"""Controller: the API and portal that order isolation for a fleet."""

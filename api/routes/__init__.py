@@ -1,0 +1,1 @@
+"""HTTP routes: read the request, call a service, shape the answer."""
