@@ -82,14 +82,13 @@ def _findings(case: Case, partial: bool) -> list[Finding]:
     if pac:
         return [pac]
     failed = failing(case.seen)
-    if failed is not None and not (partial and failed.seen is Seen.INTERRUPTED):
+    if failed is not None and failed.seen is not Seen.INTERRUPTED:
         return [_judge_failure(case, failed)]
     if partial:
         return [_interrupted(case)]
-    if case.target.host is None and not _went_through(case):
-        return [_refused_wildcard(case) or _not_testable(case)]
     if not _went_through(case):
-        return [_interrupted(case)]
+        blind = case.target.host is None
+        return [(_refused_wildcard(case) or _not_testable(case)) if blind else _interrupted(case)]
     return [
         *judge_partial_connect(case),
         *judge_passing_address(case),
@@ -155,13 +154,29 @@ def _service_down(case: Case, failed: Observation, found: Finding) -> Finding | 
     What a box here said of itself stands all the same: two things can be broken at once.
     """
     steps = (Step.PROXY_CONNECT, Step.TLS_HANDSHAKE, Step.HTTP_ROUND_TRIP, Step.REVOCATION)
-    there = [each for each in case.controls(Role.CONTROL_PATH) if each.step in steps]
+    there = [
+        each for each in case.controls(Role.CONTROL_PATH) if each.step in steps and not _says_of_itself(each)
+    ]
     if not there or all(each.ok for each in there):
         return None
     stands = found.failure in _SELF_CONFESSED or found.blocked_by.kind in _HERE
     return None if stands else _down(case, failed, there)
 
 
+def _says_of_itself(control: Observation) -> bool:
+    """Whether the free way itself refuses, wants a login or was cut short: no word about the service."""
+    if control.seen in (Seen.INTERRUPTED, Seen.PROXY_PROTOCOL):
+        return True
+    if control.seen is Seen.SOCKS_REPLY:
+        return number(control, "socks_reply") not in _SOCKS_BEHIND
+    said = explain_answer(control)[0]
+    if control.seen is Seen.PROXY_STATUS and said is Failure.PROXY_NOT_PROXY:
+        return True
+    return said in (Failure.PROXY_AUTH, Failure.PROXY_DENIED)
+
+
+_SOCKS_BEHIND = (1, 3, 4, 5, 6)
+"""Replies (RFC 1928 section 6) about what is behind the server; the others are about its rules."""
 _HERE = (BlockerKind.HOST, BlockerKind.PROXY, BlockerKind.RESOLVER, BlockerKind.TLS_INSPECTION)
 _SELF_CONFESSED = (Failure.TCP_ICMP_ADMIN, Failure.TCP_ICMP_PORT, Failure.HTTP_BLOCK_PAGE)
 

@@ -82,7 +82,7 @@ class Case:
         """Give a firewall as the blocker."""
         return Blocker(BlockerKind.FIREWALL, address, name)
 
-    def proxy(self, name: str = "") -> Blocker:
-        """Give this row's proxy as the blocker."""
-        proxy = self.target.route.proxy
-        return Blocker(BlockerKind.PROXY, str(proxy) if proxy else "", name)
+    def proxy(self, name: str = "", *, via: str = "") -> Blocker:
+        """Give a proxy as the blocker: the one tried (a PAC file may list several), else the row's."""
+        first = self.target.route.proxy
+        return Blocker(BlockerKind.PROXY, via or (str(first) if first else ""), name)

@@ -121,6 +121,8 @@ def _server(observation: Observation) -> str:
 def _is_block_page(case: Case, failed: Observation) -> bool:
     if text(failed, "vendor"):
         return True
+    if text(failed, "leads_to") and not case.target.tls:
+        return True  # inside TLS with its own certificate the service itself sends its clients elsewhere
     html = failed.evidence.get("html") is True
     status = number(failed, "status")
     if failed.seen is Seen.HTTP_CONTENT:
@@ -130,18 +132,19 @@ def _is_block_page(case: Case, failed: Observation) -> bool:
 
 def _block_page(case: Case, failed: Observation) -> Finding:
     vendor, title = text(failed, "vendor"), text(failed, "title")
-    incident = text(failed, "incident")
+    incident, away = text(failed, "incident"), text(failed, "leads_to")
+    page = f" with a page titled {title!a}" if title else "" if away else " with a page"
     return case.finding(
         Failure.HTTP_BLOCK_PAGE,
         failed.step,
-        f"{text(failed, 'url')} answers {number(failed, 'status'):.0f} with a page"
-        + (f" titled {title!a}" if title else ""),
+        f"{text(failed, 'url')} answers {number(failed, 'status'):.0f}{page}",
+        f"it leads to {away}, which is not of the host's own domain" if away else "",
         f"it is a page of {vendor}" if vendor else "",
         f"incident {incident}" if incident else "",
         blocker=Blocker(
             BlockerKind.PROXY if failed.via else BlockerKind.FIREWALL,
             failed.via,
-            vendor or _server(failed) or title,
+            vendor or away or _server(failed) or title,
         ),
         confidence=Confidence.CERTAIN if vendor else Confidence.LIKELY,
     )
@@ -194,7 +197,7 @@ def _cut(case: Case, failed: Observation) -> Finding:
         failed.step,
         said,
         "other names get an answer",
-        blocker=case.proxy() if failed.via else case.firewall(),
+        blocker=case.proxy(via=failed.via) if failed.via else case.firewall(),
     )
 
 
@@ -224,7 +227,9 @@ def _big(case: Case) -> list[Finding]:
                         Failure.HTTP_METHOD_OR_SIZE,
                         Step.HTTP_ROUND_TRIP,
                         f"{what} ends with {said}, the small request passes",
-                        blocker=case.proxy(_server(each)) if each.via else case.firewall(name=_server(each)),
+                        blocker=case.proxy(_server(each), via=each.via)
+                        if each.via
+                        else case.firewall(name=_server(each)),
                     )
                 ]
     return []
@@ -238,7 +243,7 @@ def _version(case: Case) -> list[Finding]:
                     Failure.HTTP_VERSION,
                     Step.TLS_HANDSHAKE,
                     f"h2 was offered, {text(each, 'alpn') or 'nothing'} was chosen",
-                    blocker=case.proxy() if each.via else case.firewall(),
+                    blocker=case.proxy(via=each.via) if each.via else case.firewall(),
                 )
             ]
     for each in case.seen:

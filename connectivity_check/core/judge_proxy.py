@@ -67,7 +67,7 @@ def judge_failed_proxy_name(case: Case, failed: Observation) -> Finding:
         Failure.PROXY_UNRESOLVED,
         Step.RESOLVE,
         f"the proxy's name {text(failed, 'name')}: {text(failed, 'rcode') or failed.seen}",
-        blocker=case.proxy(),
+        blocker=case.proxy(via=failed.via),
         scope=Scope.ALL,
         confidence=Confidence.CERTAIN,
     )
@@ -81,7 +81,7 @@ def judge_failed_proxy_connect(case: Case, failed: Observation) -> Finding:
         Step.CONNECT,
         f"{text(failed, 'address')} port {number(failed, 'port'):.0f}: {failed.seen}",
         f"{icmp} answered by ICMP" if icmp else "",
-        blocker=case.proxy(),
+        blocker=case.proxy(via=failed.via),
         scope=Scope.ALL,
         confidence=Confidence.CERTAIN,
     )
@@ -108,7 +108,7 @@ def judge_failed_tunnel(case: Case, failed: Observation) -> Finding:
         f"proxy answered {number(failed, 'status'):.0f} {text(failed, 'reason')}".rstrip(),
         reason,
         _control_said(case),
-        blocker=case.proxy(_calls_itself(failed)),
+        blocker=case.proxy(_calls_itself(failed), via=failed.via),
         confidence=Confidence.CERTAIN if failure in _CERTAIN else Confidence.LIKELY,
         severity=Severity.BLOCKING,
     )
@@ -198,7 +198,7 @@ def _mute(case: Case, failed: Observation) -> Finding:
             failed.step,
             f"the proxy did not answer for the name within {failed.took_s:.1f} s",
             "it opens a tunnel to an address at once",
-            blocker=case.proxy(),
+            blocker=case.proxy(via=failed.via),
             confidence=Confidence.CERTAIN if by_address else Confidence.LIKELY,
         )
     if not works and not answers and failed.via not in case.known.proxies_connected:
@@ -216,7 +216,7 @@ def _mute(case: Case, failed: Observation) -> Finding:
         failed.step,
         f"the proxy ended the connection instead of answering ({failed.seen})",
         _control_said(case),
-        blocker=case.proxy(),
+        blocker=case.proxy(via=failed.via),
     )
 
 
@@ -229,7 +229,7 @@ def _not_proxy(case: Case, failed: Observation, reason: str) -> Finding:
         Failure.PROXY_NOT_PROXY,
         failed.step,
         reason,
-        blocker=case.proxy(_calls_itself(failed)),
+        blocker=case.proxy(_calls_itself(failed), via=failed.via),
         scope=Scope.ALL,
         confidence=Confidence.CERTAIN if failed.seen is Seen.PROXY_PROTOCOL else Confidence.LIKELY,
     )
@@ -242,7 +242,7 @@ def _socks(case: Case, failed: Observation) -> Finding:
             Failure.PROXY_AUTH,
             failed.step,
             "the SOCKS server wants authentication",
-            blocker=case.proxy(),
+            blocker=case.proxy(via=failed.via),
             confidence=Confidence.CERTAIN,
         )
     reply = int(number(failed, "socks_reply", -1))
@@ -251,7 +251,7 @@ def _socks(case: Case, failed: Observation) -> Finding:
         failed.step,
         f"SOCKS reply {reply}: {SOCKS_REPLIES.get(reply, 'unassigned')}",
         _control_said(case),
-        blocker=case.proxy(),
+        blocker=case.proxy(via=failed.via),
         confidence=Confidence.CERTAIN,
     )
 

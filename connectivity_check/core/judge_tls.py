@@ -74,7 +74,7 @@ def _version(case: Case, failed: Observation) -> Finding | None:
         Step.TLS_HANDSHAKE,
         f"offering {', '.join(texts(failed, 'offered')) or 'TLS 1.2 and 1.3'} failed: {_end(failed)}",
         f"{older} passes" if older else "",
-        blocker=case.proxy() if failed.via else case.firewall(),
+        blocker=case.proxy(via=failed.via) if failed.via else case.firewall(),
         confidence=Confidence.CERTAIN if older else Confidence.LIKELY,
     )
 
@@ -115,7 +115,7 @@ def _cut(case: Case, failed: Observation) -> Finding:
         if wrong:
             return wrong
         if failed.via and case.others_pass:
-            return _tunnel_cut(case, said, confidence=Confidence.LIKELY)
+            return _tunnel_cut(case, failed, said, confidence=Confidence.LIKELY)
         return unexplained(case, Step.TLS_HANDSHAKE, said)
     reasons = [said]
     if other_name:
@@ -124,24 +124,24 @@ def _cut(case: Case, failed: Observation) -> Finding:
         reasons.append(f"the name {name} is cut at an address that answers for another name too")
     sure = Confidence.CERTAIN if other_name else Confidence.LIKELY
     if failed.via and failed.seen is Seen.EOF:
-        return _tunnel_cut(case, *reasons, confidence=sure)
+        return _tunnel_cut(case, failed, *reasons, confidence=sure)
     dropped = failed.seen is Seen.TIMEOUT
     return case.finding(
         Failure.TLS_SNI_DROP if dropped else Failure.TLS_SNI_RESET,
         Step.TLS_HANDSHAKE,
         *reasons,
-        blocker=case.proxy() if failed.via else case.firewall(),
+        blocker=case.proxy(via=failed.via) if failed.via else case.firewall(),
         confidence=sure,
     )
 
 
-def _tunnel_cut(case: Case, *reasons: str, confidence: Confidence) -> Finding:
+def _tunnel_cut(case: Case, failed: Observation, *reasons: str, confidence: Confidence) -> Finding:
     return case.finding(
         Failure.PROXY_TUNNEL_CUT,
         Step.TLS_HANDSHAKE,
         "the proxy opened the tunnel",
         *reasons,
-        blocker=case.proxy(),
+        blocker=case.proxy(via=failed.via),
         confidence=confidence,
     )
 
@@ -160,7 +160,7 @@ def _not_tls(case: Case, failed: Observation) -> Finding:
         Failure.TLS_NOT_TLS,
         Step.TLS_HANDSHAKE,
         f"the answer to the ClientHello begins with {shown[:48]!a}",
-        blocker=case.proxy() if failed.via else case.firewall(),
+        blocker=case.proxy(via=failed.via) if failed.via else case.firewall(),
         confidence=Confidence.CERTAIN,
     )
 
