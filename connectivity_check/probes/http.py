@@ -14,6 +14,7 @@ from connectivity_check.probes.header_echo import echoed, tampered
 from connectivity_check.probes.http_answer import MAX_HEAD, Answer, AnswerError, CutError, read_answer
 from connectivity_check.probes.own_name import user_agent
 from connectivity_check.probes.page import Page, identify, read_page
+from connectivity_check.probes.redirect import leads_away
 from connectivity_check.probes.revocation import MAX_LIST, OCSP_TYPE, judge_revocation, ocsp_request
 from connectivity_check.probes.stream_error import seen_of
 
@@ -165,6 +166,9 @@ class HttpProbe:
             evidence["headers"] = {name: value for name, value in headers.items() if _kept(name)}
             evidence["content_type"] = content_type
             evidence["length"] = len(body)
+            away = leads_away(str(evidence["url"]), answer.status, answer.header("location"))
+            if away:
+                evidence["leads_to"] = away[:_MAX_VALUE]
         if page.text is not None:
             evidence["title"] = page.title
             evidence["body_start"] = page.start
@@ -205,6 +209,8 @@ def _judge(
     if expectation.kind is Kind.PLAIN and status in _FILTERS_USE and status not in expectation.statuses:
         # In clear text nobody vouches for such an answer, with a page or without one.
         return Seen.HTTP_CONTENT if page.html else Seen.HTTP_STATUS
+    if expectation.kind is Kind.PLAIN and "leads_to" in evidence and status not in expectation.statuses:
+        return Seen.HTTP_STATUS  # whoever sends a plain request away can have read its Host, as portals do
     if through_proxy and status >= 500 and status not in expectation.statuses:
         return Seen.HTTP_STATUS  # "any status" means the service's; this may well be the proxy's
     if not due:

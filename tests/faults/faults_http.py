@@ -74,6 +74,16 @@ def _blocked_host(host: str, page: Service | Do) -> Change:
     return judge
 
 
+def _sent_to(location: str) -> Service:
+    return Service(status=302, body=b"", content_type="", headers={"Location": location})
+
+
+def portal_by_header(lab: FaultLab) -> None:
+    """A portal that shows nothing by itself: each plain request is sent to its login, TLS is dropped."""
+    plain(lambda request: _sent_to("http://portal.hotel.example/login"))(lab)
+    lab.rule(lab.site, "forward", "tcp dport 443 drop")
+
+
 def _echo(lab: FaultLab) -> None:
     lab.arguments += ["--control-host", f"{world.ECHO_HOST}:80"]
 
@@ -95,6 +105,11 @@ CASES = (
          squid("", change(body=_FORTIGUARD, content_type="text/html")), way="squid"),
     Case("http-block-page-any", "page for a row whose answer is any status", F.HTTP_BLOCK_PAGE,
          change(EDR.host, status=200, body=_FORTIGUARD, content_type="text/html"), hits=(EDR,)),
+    Case("http-redirect-away", "a box sends plain requests for one name to its own page, by header alone",
+         F.HTTP_BLOCK_PAGE, plain(_blocked_host(PLAIN.host, _sent_to("http://block.corp.example/?r=4"))),
+         hits=(PLAIN,)),
+    Case("http-redirect-portal", "a portal that has no page and cuts TLS: redirects on port 80 alone",
+         F.HTTP_CAPTIVE_PORTAL, portal_by_header, hits=(PLAIN,), all_hit=True, outcomes=UNSURE),
     Case("http-portal", "captive portal: redirect and its own certificate", F.HTTP_CAPTIVE_PORTAL, portal(),
          all_hit=True, outcomes=UNSURE),
     Case("http-portal-511", "captive portal: status 511, TLS dropped", F.HTTP_CAPTIVE_PORTAL, portal(511,
@@ -216,6 +231,9 @@ HEALTHY = (
     Case("ok-strict-sni", "servers that refuse unknown names", None, _strict_names),
     Case("ok-no-icmp", "routers that send no ICMP", None, _no_icmp),
     Case("ok-http10", "servers that speak HTTP/1.0", None, change_all(http_version="1.0")),
+    Case("ok-redirect-to-tls", "port 80 redirects to https on the same host", None,
+         change(PLAIN.host, status=302, body=b"", headers={"Location": f"https://{PLAIN.host}/fwlink/"}),
+         hits=(PLAIN,)),
     Case("ok-login-page", "a sign-in page of a service that has one", None, lambda lab: None, hits=(LOGIN,)),
     Case("ok-filtering-resolver", "a resolver that blocks other names", None, _sinkhole_telemetry),
     Case("ok-transparent-relay", "a box that relays every connection", None,

@@ -230,6 +230,44 @@ def test_a_cached_answer_says_nothing_of_the_clock() -> None:
     assert "skew_s" not in ask(got).evidence
 
 
+PLAIN = Expectation(kind=Kind.PLAIN, html_allowed=True)
+AWAY, HOME = "Location: http://portal.hotel.test/login", "Location: https://api.example/ping"
+
+
+@pytest.mark.parametrize(
+    ("got", "expected", "seen"),
+    [
+        (answer(b"", "302 Found", AWAY), PLAIN, Seen.HTTP_STATUS),
+        (answer(HTML, "307 Temporary Redirect", AWAY), PLAIN, Seen.HTTP_STATUS),
+        (answer(b"", "302 Found", AWAY), Expectation(kind=Kind.PLAIN, statuses=(200,)), Seen.HTTP_STATUS),
+        (answer(b"", "302 Found", AWAY), Expectation(kind=Kind.PLAIN, statuses=(302,)), None),
+        (answer(b"", "302 Found", HOME), PLAIN, None),
+        (answer(b"", "302 Found", "Location: /elsewhere"), PLAIN, None),
+        (answer(b"", "302 Found"), PLAIN, None),
+        (answer(b"", "200 OK", AWAY), PLAIN, None),
+    ],
+)
+def test_redirects_in_clear_text(got: bytes, expected: Expectation, seen: Seen | None) -> None:
+    observation = ask(got, expectation=expected, request=HttpRequest("http://api.example/ping"))
+    assert observation.seen is seen
+    led = AWAY.encode() in got and b" 200 " not in got
+    assert observation.evidence.get("leads_to") == ("portal.hotel.test" if led else None)
+
+
+def test_inside_tls_a_service_may_send_its_clients_where_it_likes() -> None:
+    observation = ask(answer(b"", "302 Found", AWAY), expectation=ANY)
+    assert (observation.seen, observation.evidence["leads_to"]) == (None, "portal.hotel.test")
+
+
+def test_a_long_location_hides_nothing_and_is_kept_short() -> None:
+    long = f"Location: http://{'x' * 400}@evil.test/{'y' * 400}"
+    request = HttpRequest("http://api.example/ping")
+    observation = ask(answer(b"", "302 Found", long), expectation=PLAIN, request=request)
+    assert (observation.seen, observation.evidence["leads_to"]) == (Seen.HTTP_STATUS, "evil.test")
+    odd = ask(answer(b"", "302 F", f"Location: z:{'y' * 400}"), expectation=PLAIN, request=request)
+    assert len(str(odd.evidence["leads_to"])) == 300
+
+
 # ---- answers that are none -------------------------------------------------------------------------------
 
 
