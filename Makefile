@@ -5,7 +5,8 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.ready
 DEBIAN := python3-venv python3-dev gcc libc6-dev nftables libnftables1 libnetfilter-queue-dev iptables \
           iproute2 conntrack iperf3 dnsmasq-base dbus openssl curl \
-          squid-openssl tinyproxy microsocks nmap prometheus-blackbox-exporter libxml2-utils shellcheck
+          squid-openssl tinyproxy microsocks nmap prometheus-blackbox-exporter libxml2-utils shellcheck \
+          postgresql-15 chromium fonts-noto-cjk
 
 .PHONY: help setup demo test check unit netns golden bench accuracy coverage clean
 .DEFAULT_GOAL := help
@@ -15,11 +16,14 @@ help: ## show this help
 
 setup: $(STAMP) ## install what is missing: Debian packages, virtual environment
 
-$(STAMP): requirements.lock pyproject.toml tools/debian_packages.sh
+$(STAMP): requirements.lock pyproject.toml tests/contract/api/schemas.lock tools/debian_packages.sh
 	@tools/debian_packages.sh $(DEBIAN)
 	@test -x $(PY) || python3 -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@# A wheel that this Python cannot run: only the JSON schemas in it are read, by the API's tests.
+	$(PY) -m pip download --quiet --disable-pip-version-check --no-deps --ignore-requires-python \
+	  --require-hashes --dest $(VENV)/schemas -r tests/contract/api/schemas.lock
 	@touch $@
 
 demo: $(STAMP) ## isolate a lab device and show what it reaches: before, isolated, released

@@ -24,6 +24,6 @@ if ! { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${m
   exit 1
 fi
 # Nor after the next boot.
-for service in squid tinyproxy prometheus-blackbox-exporter; do
-  case " ${missing[*]} " in *" $service "* | *" $service-openssl "*) update-rc.d "$service" disable >/dev/null 2>&1 || true ;; esac
+for service in squid tinyproxy prometheus-blackbox-exporter postgresql; do
+  case " ${missing[*]} " in *" $service "* | *" $service-openssl "* | *" $service-15 "*) update-rc.d "$service" disable >/dev/null 2>&1 || true ;; esac
 done
