@@ -11,7 +11,7 @@ from api.services.context import Services
 
 TITLE = "Host isolation controller"
 
-_MDE = ("machines", "actions", "alerts")
+_MDE = ("orders", "machines", "actions", "alerts")
 """Routers whose paths are Microsoft's; they answer under /api and under /api/v1.0."""
 _OWN = ("bulk", "exclusions", "lists", "preflights", "groups", "enrolment", "clients", "audit")
 """Our own routers, under /api."""

@@ -1,0 +1,1 @@
+"""Requests and answers in the shape that existing clients know."""
