@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     DateTime,
     Dialect,
     ForeignKey,
@@ -115,13 +116,15 @@ class Machine(Base):
     verified_at: Mapped[datetime | None]
     """When the agent last proved the observed state; None when it never did."""
 
-    sequence: Mapped[int] = mapped_column(default=0)
+    sequence: Mapped[int] = mapped_column(BigInteger, default=0)
     """The number of the last request taken from this agent; a lower or equal one is a replay."""
     incarnation: Mapped[str] = mapped_column(String(32), default="")
     past_incarnations: Mapped[list[Any]] = mapped_column(default=list)
     """Earlier runs of the agent, newest first, bounded; one that comes back is a clone."""
     duplicate_since: Mapped[datetime | None]
     """Since when two holders of the same key were seen; nothing counts as verified until cleared."""
+    same_name_as: Mapped[str | None] = mapped_column(String(40))
+    """Another machine that already had this name when this one took it; until an administrator dismisses it."""
     __table_args__ = (
         Index("machines_by_seen", "tenant_id", "last_seen"),
         Index("machines_by_address", "tenant_id", "last_ip"),
