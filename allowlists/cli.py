@@ -1,5 +1,5 @@
 # PYTHON_ARGCOMPLETE_OK
-"""`isolator-lists`: show, match, diff and lint endpoint lists.
+"""`isolator-lists`: show, match, diff, lint and export endpoint lists.
 
 Exit 0: done. 1: some name is not covered (match), a finding is an error (lint). 2: usage or bad input.
 """
@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from allowlists import files
+from allowlists.export import Feed, render_feed
 from allowlists.model import OPERATING_SYSTEMS, ListError, ParseError, Profile
 
 Outcome = tuple[str, int]
@@ -25,6 +26,7 @@ _EXAMPLES = """examples:
   isolator-lists match edr-eus.us.endpoint.security.microsoft.com:443
   isolator-lists diff streamlined@2024-12 streamlined@2026-09
   isolator-lists lint my-list.yaml
+  isolator-lists export --format edl-domains --list streamlined -o edl.txt
 
 A list is standard, streamlined, collaboration, a dated edition such as streamlined@2025-04, or a file.
 """
@@ -69,10 +71,11 @@ def _write(text: str) -> None:
 def _build_parser() -> argparse.ArgumentParser:
     form = argparse.RawDescriptionHelpFormatter
     parser = _Parser(
-        prog="isolator-lists", description="Show, match, compare and check endpoint lists.", epilog=_EXAMPLES,
+        prog="isolator-lists", description="Show, match, compare, check and export endpoint lists.",
+        epilog=_EXAMPLES,
         formatter_class=form,
     )  # fmt: skip
-    commands = parser.add_subparsers(dest="command", required=True, metavar="{show,match,diff,lint}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{show,match,diff,lint,export}")
 
     def add(name: str, run: Callable[[argparse.Namespace], Outcome], what: str, example: str) -> _Parser:
         command: _Parser = commands.add_parser(
@@ -109,6 +112,17 @@ def _build_parser() -> argparse.ArgumentParser:
     lint = add("lint", _lint, "check a list for rows that open too much", "isolator-lists lint my-list.yaml")
     _complete_lists(lint.add_argument("file", metavar="FILE", help="file, or name of a shipped list"))
     lint.add_argument("--json", action="store_true", help="print JSON")
+
+    export = add(
+        "export", _export, "write rows as an external dynamic list for firewalls",
+        "isolator-lists export --format edl-domains --list streamlined -o edl.txt",
+    )  # fmt: skip
+    export.add_argument("--format", choices=[str(each) for each in Feed], required=True)
+    _add_lists(export, "list to export (default: standard); may be given more than once")
+    export.add_argument("--geo", metavar="CODES", help="only WW rows and these geographies, such as US,EU")
+    export.add_argument("--os", choices=OPERATING_SYSTEMS, help="only rows for this operating system")
+    _add_profile(export)
+    export.add_argument("-o", "--output", metavar="FILE", help="file to write whole (default: print)")
     return parser
 
 
@@ -199,3 +213,18 @@ def _lint(options: argparse.Namespace) -> Outcome:
     if not findings:
         return f"{each.file}: nothing found\n", code
     return "".join(render.finding_text(each, finding) for finding in findings), code
+
+
+def _export(options: argparse.Namespace) -> Outcome:
+    from allowlists import merge
+
+    lists = [files.load(name) for name in options.lists or ["standard"]]
+    geo = [] if options.geo is None else options.geo.split(",")
+    entries = merge.rows(lists, geo=geo, os=options.os, profile=options.profile, required_only=False)
+    networks = merge.select_networks(lists, geo=geo, profile=options.profile)
+    head = ", ".join(f"{each.list_id} {each.version}" for each in lists)
+    text = render_feed(Feed(options.format), entries, networks, head=head)
+    if options.output is None:
+        return text, 0
+    files.write_whole(options.output, text)
+    return "", 0

@@ -1,9 +1,10 @@
-"""Lists by name or path: the shipped ones, their dated editions, and files of one's own."""
+"""Lists by name or path: the shipped ones, their dated editions, and files of one's own; exports to files."""
 
 from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from functools import cache
 
 from allowlists.document import MAX_CHARACTERS
@@ -43,6 +44,22 @@ def _shipped(name: str) -> EndpointList:
     # Not importlib.resources: importing it takes as long as parsing a list.
     text = _read(os.path.join(os.path.dirname(__file__), "data", f"{name}.yaml"))
     return parse_list(text, f"{name}.yaml")
+
+
+def write_whole(path: str, text: str) -> None:
+    """Write a file whole or not at all. ListError when the place refuses; what was there stays then."""
+    fresh = f"{path}.new"
+    try:
+        with open(fresh, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, path)
+    except (OSError, ValueError) as error:
+        with suppress(OSError, ValueError):
+            os.unlink(fresh)
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ListError(f"the file cannot be written: {reason}", file=ascii(path)[1:-1]) from None
 
 
 def _read(path: str) -> str:

@@ -194,7 +194,7 @@ def test_lint(capsys: pytest.CaptureFixture[str], tmp_path: Path, mine: str) -> 
     ("arguments", "said"),
     [
         ([], "isolator-lists: the following arguments are required"),
-        (["explode"], "isolator-lists: argument {show,match,diff,lint}: invalid choice: 'explode'"),
+        (["explode"], "isolator-lists: argument {show,match,diff,lint,export}: invalid choice: 'explode'"),
         (["show", "--os", "beos"], "isolator-lists show: argument --os: invalid choice: 'beos'"),
         (["show", "--geo", "XX"], "isolator-lists: the geography 'XX' is unknown; known are AU, EU, UK, US"),
         (["show", "--geo", ""], "isolator-lists: the geography '' is unknown"),
