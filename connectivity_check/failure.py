@@ -70,6 +70,8 @@ class Failure(StrEnum):
     PROXY_UNRESOLVED = "proxy.unresolved"
     PROXY_UNREACHABLE = "proxy.unreachable"
     PROXY_NOT_PROXY = "proxy.not_proxy"
+    PROXY_TIMEOUT = "proxy.timeout"
+    """It takes connections and answers nobody in time: too slow, stuck, or no proxy at all."""
     PROXY_AUTH = "proxy.auth"
     PROXY_DENIED = "proxy.denied"
     PROXY_PORT_DENIED = "proxy.port_denied"

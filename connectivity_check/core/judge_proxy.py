@@ -93,7 +93,10 @@ def judge_failed_tunnel(case: Case, failed: Observation) -> Finding:
         return _not_proxy(case, failed, f"it answered {text(failed, 'first_bytes') or 'something else'}")
     if failed.seen is Seen.SOCKS_REPLY:
         return _socks(case, failed)
-    if text(failed, "stage") == "tls" or (failed.evidence.get("tls") and not failed.evidence.get("status")):
+    in_tls = text(failed, "stage") == "tls" or (
+        failed.evidence.get("tls") and not failed.evidence.get("status")
+    )
+    if in_tls and failed.seen is not Seen.TIMEOUT:
         return _not_proxy(case, failed, f"TLS with the proxy itself failed: {failed.seen}")
     if failed.seen in (Seen.TIMEOUT, Seen.EOF, Seen.CONNECTION_RESET):
         return _mute(case, failed)
@@ -202,6 +205,8 @@ def _mute(case: Case, failed: Observation) -> Finding:
             confidence=Confidence.CERTAIN if by_address else Confidence.LIKELY,
         )
     if not works and not answers and failed.via not in case.known.proxies_connected:
+        if failed.seen is Seen.TIMEOUT:
+            return _timeout(case, failed)
         return _not_proxy(case, failed, f"no answer to a request ({failed.seen}), for any name")
     if failed.seen is Seen.TIMEOUT:
         return case.finding(
@@ -217,6 +222,20 @@ def _mute(case: Case, failed: Observation) -> Finding:
         f"the proxy ended the connection instead of answering ({failed.seen})",
         _control_said(case),
         blocker=case.proxy(via=failed.via),
+    )
+
+
+def _timeout(case: Case, failed: Observation) -> Finding:
+    """Silence for every name, named as it was seen.
+
+    A slow proxy, one whose way out is shut and a port that only takes connections look the same until one speaks.
+    """
+    return case.finding(
+        Failure.PROXY_TIMEOUT,
+        failed.step,
+        f"the proxy took the connection and answered nothing within {failed.took_s:.1f} s, for any name",
+        blocker=case.proxy(via=failed.via),
+        scope=Scope.ALL,
     )
 
 

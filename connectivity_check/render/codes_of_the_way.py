@@ -205,6 +205,13 @@ PROXY: Final[dict[Failure, CodeText]] = {
         "プロキシのアドレスで応答したのは、この種類のプロキシではありません。",
         "ポートと方式 (http、https、socks5h) を確認してください。",
     ),
+    Failure.PROXY_TIMEOUT: _c(
+        "Proxy does not answer in time",
+        "プロキシの応答時間切れ",
+        "The proxy takes connections, but answers no request in time.",
+        "プロキシは接続を受け付けますが、時間内にどの要求にも応答しません。",
+        "プロキシの負荷、プロキシ側の名前解決と外向き経路、ポート番号を確認してください。",
+    ),
     Failure.PROXY_AUTH: _c(
         "Proxy wants a login",
         "プロキシ認証の要求",

@@ -113,6 +113,7 @@ REQUESTS: dict[Failure, Request] = {
             Failure.IP_PMTU_HOLE,
             Failure.NET_SLOW,
             Failure.PROXY_UPSTREAM_UNREACHABLE,
+            Failure.PROXY_TIMEOUT,
             Failure.META_FLAKY,
         ),
         Request.REPAIR,
@@ -157,7 +158,9 @@ NO_REQUEST = frozenset(
 _BEHIND_THE_PROXY = frozenset(
     (Failure.PROXY_UPSTREAM_TIMEOUT, Failure.PROXY_UPSTREAM_REFUSED, Failure.PROXY_UPSTREAM_UNREACHABLE)
 )
-_THE_PROXY_ITSELF = frozenset((Failure.PROXY_UNREACHABLE, Failure.PROXY_UNRESOLVED, Failure.PROXY_NOT_PROXY))
+_THE_PROXY_ITSELF = frozenset(
+    (Failure.PROXY_UNREACHABLE, Failure.PROXY_UNRESOLVED, Failure.PROXY_NOT_PROXY, Failure.PROXY_TIMEOUT)
+)
 _FAILED = frozenset((Outcome.BLOCKED, Outcome.DEGRADED, Outcome.UNEXPLAINED))
 _Key: TypeAlias = tuple[Blocker, Request, str, int, str, str]
 

@@ -84,6 +84,10 @@ def accept_relay(lab: FaultLab) -> None:
     lab.divert(lab.site, f'iifname "lan0" tcp dport {RELAY.port}', mute)
 
 
+def _shut_out(lab: FaultLab) -> None:
+    lab.rule(lab.site, "forward", f"ip saddr {proxies.HOST} tcp dport {{ 80, 443 }} drop")
+
+
 _LOOP = Record(chain=("loop.vendor.example.net", GW1.host))
 _DENY_ZONE = "acl bad dstdomain .smartscreen.microsoft.com\nhttp_access deny bad"
 _FALLBACKS = PAC.format('return "PROXY 192.168.50.30:3999; PROXY 192.168.50.30:3128; DIRECT";')
@@ -105,6 +109,11 @@ CASES = (
     Case("mix-slow-proxy", "a proxy that takes 1.8 s for each tunnel", F.NET_SLOW,
          both(slow_proxy(1.8), no_way_but_the_proxy), way="odd proxy", all_hit=True,
          outcomes=_DEGRADED, layers=frozenset({"proxy", "http"})),
+    Case("mix-slower-proxy", "a proxy that takes longer than a row has, for every name", F.PROXY_TIMEOUT,
+         both(slow_proxy(4.0), no_way_but_the_proxy), way="odd proxy", all_hit=True),
+    Case("mix-shut-proxy", "squid whose way out is dropped as a whole", F.PROXY_TIMEOUT,
+         squid("", _shut_out, connect_timeout=60), way="squid", all_hit=True,
+         also=frozenset({F.PROXY_UPSTREAM_TIMEOUT})),
     Case("mix-wildcard-denied", "squid denies a wildcard without a known host", F.PROXY_DENIED,
          squid(_DENY_ZONE), way="squid", hits=(), patterns=("*.smartscreen.microsoft.com",),
          pattern_hit="*.smartscreen.microsoft.com", outcomes=frozenset({"blocked", "unexplained"})),

@@ -178,7 +178,7 @@ CASES = (
               named("http://20.60.0.77:3128")), way="proxy", **_ANY),
     Case("proxy-ssh", "an SSH server where the proxy should be", F.PROXY_NOT_PROXY,
          both(no_way_but_the_proxy, instead_of_proxy(b"SSH-2.0-OpenSSH_9.2\r\n", 2222)), way="proxy", **_ANY),
-    Case("proxy-mute", "a silent port where the proxy should be", F.PROXY_NOT_PROXY,
+    Case("proxy-mute", "a silent port where the proxy should be", F.PROXY_TIMEOUT,
          both(no_way_but_the_proxy, instead_of_proxy(None)), way="proxy", **_ANY),
     Case("proxy-web-server", "a web server where the proxy should be", F.PROXY_NOT_PROXY,
          both(no_way_but_the_proxy, _web_server), way="proxy", **_ANY),

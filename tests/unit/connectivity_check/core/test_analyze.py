@@ -321,7 +321,7 @@ PLAIN_PROXIED = target(port=80, kind=Kind.PLAIN, proxy=PROXY)
 @pytest.mark.parametrize(
     ("seen", "code"),
     [
-        (answered(Seen.TIMEOUT, via=VIA), Failure.PROXY_NOT_PROXY),
+        (answered(Seen.TIMEOUT, via=VIA), Failure.PROXY_TIMEOUT),
         (answered(Seen.HTTP_STATUS, via=VIA, status=502), Failure.PROXY_DNS),
         (
             answered(Seen.HTTP_STATUS, via=VIA, status=400, headers={"proxy-status": "gw; error=dns_error"}),

@@ -169,11 +169,26 @@ SOCKS = (
 
 MUTE = (
     proxied(
-        "no answer for any name: no proxy",
+        "no answer for any name: slow, stuck or no proxy",
         tunnelled(Seen.TIMEOUT),
-        code=Failure.PROXY_NOT_PROXY,
+        code=Failure.PROXY_TIMEOUT,
+        blocker=BlockerKind.PROXY,
+        address=VIA,
         confidence=Confidence.LIKELY,
-        reasons=("for any name",),
+        scope=Scope.ALL,
+        reasons=("took the connection and answered nothing", "for any name"),
+        hint=(VIA, "--timeout"),
+    ),
+    proxied(
+        "TLS with an https proxy takes too long: no word against it being one",
+        tunnelled(Seen.TIMEOUT, stage="tls", tls={"stage": "client_hello"}),
+        code=Failure.PROXY_TIMEOUT,
+    ),
+    proxied(
+        "an https proxy waits for a firewall behind it",
+        tunnelled(Seen.TIMEOUT, stage="sent", tls={"stage": "finished"}),
+        code=Failure.PROXY_UPSTREAM_TIMEOUT,
+        beside=(OTHER_PROXIED,),
     ),
     proxied(
         "the same silence, while other rows pass: it waits for a firewall behind it",
