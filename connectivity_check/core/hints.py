@@ -87,7 +87,7 @@ _HINTS = {
     Failure.PROXY_NOT_PROXY: "What answers at {by} is not a proxy of this kind: check the port and scheme.",
     Failure.PROXY_TIMEOUT: (
         "{by} takes connections and answers no request in time: look at its load, its resolver and the way"
-        " out behind it, and check that its port is a proxy's. A longer --timeout shows whether it is only slow."
+        " out behind it, and check that its port is a proxy's. A longer --timeout shows whether it is slow."
     ),
     Failure.PROXY_AUTH: (
         "Exempt {pattern} from authentication on {by}: the service runs as SYSTEM and cannot authenticate."

@@ -228,7 +228,8 @@ def _mute(case: Case, failed: Observation) -> Finding:
 def _timeout(case: Case, failed: Observation) -> Finding:
     """Silence for every name, named as it was seen.
 
-    A slow proxy, one whose way out is shut and a port that only takes connections look the same until one speaks.
+    A slow proxy, one whose way out is shut, and a port that only takes connections look the same until one
+    of them speaks.
     """
     return case.finding(
         Failure.PROXY_TIMEOUT,
