@@ -35,8 +35,8 @@ _CODES = {
     Seen.PERMISSION_DENIED: Failure.TCP_LOCAL_BLOCK,
 }
 
-_FORGED_EDE = frozenset({4, 15, 16, 17, 18})
-"""RFC 8914: forged answer, blocked, censored, filtered, prohibited."""
+_FORGED_EDE = (4, 15, 16, 17, 18)
+"""RFC 8914: forged answer, blocked, censored, filtered, prohibited. No set: a recorded code may be a list."""
 
 
 def judge_failed_resolve(case: Case, failed: Observation) -> Finding:

@@ -21,8 +21,11 @@ from connectivity_check.model import (
     Step,
 )
 
-_ADMIN = {4: frozenset({9, 10, 13}), 6: frozenset({1, 5, 6})}
-"""ICMP type 3 (RFC 1122, RFC 1812) and ICMPv6 type 1 (RFC 4443) codes that name a policy."""
+_ADMIN = {4: (9, 10, 13), 6: (1, 5, 6)}
+"""ICMP type 3 (RFC 1122, RFC 1812) and ICMPv6 type 1 (RFC 4443) codes that name a policy.
+
+No sets: the code of a recorded file may be a list.
+"""
 _PORT = {4: 3, 6: 4}
 LAN_RTT_MS = 3.0
 """Differences of round trips below this say nothing."""
@@ -78,7 +81,7 @@ def _icmp(case: Case, failed: Observation, icmp: Mapping[str, Json]) -> Finding:
         failure = Failure.TCP_ICMP_PORT
     else:
         failure = Failure.TCP_NO_ROUTE
-    own = sender == text(failed, "source")
+    own = sender != "" and sender == text(failed, "source")
     kind = BlockerKind.HOST if own else BlockerKind.FIREWALL
     if failure is Failure.TCP_NO_ROUTE:
         kind = BlockerKind.UNKNOWN
@@ -160,7 +163,7 @@ def _distances(case: Case, address: str, port: float) -> tuple[int, int, str] | 
     rst, same_host, elsewhere = None, None, None
     for each in case.controls(Role.TTL):
         ttl = each.evidence.get("ttl")
-        if not isinstance(ttl, int):
+        if not isinstance(ttl, int) or not 0 < ttl < 256:
             continue
         if text(each, "address") == address and number(each, "port") == port:
             rst = ttl if text(each, "answer") == "rst" else None
