@@ -84,7 +84,7 @@ def _findings(case: Case, partial: bool) -> list[Finding]:
     failed = failing(case.seen)
     if failed is not None and failed.seen is not Seen.INTERRUPTED:
         return [_judge_failure(case, failed)]
-    if partial:
+    if partial or failed is not None:
         return [_interrupted(case)]
     if not _went_through(case):
         blind = case.target.host is None

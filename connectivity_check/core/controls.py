@@ -257,7 +257,7 @@ def _of_proxy(
     if failed.seen in (Seen.PROXY_STATUS, Seen.TIMEOUT, Seen.HTTP_STATUS):
         yield Control(Role.ALTERNATE, Ask.RESOLVE, name=host)
         # The same host by address: a proxy that cannot look the name up can still connect.
-        here = [each for each in of(seen, Step.RESOLVE, Role.ALTERNATE) if each.ok]
+        here = [each for each in of(seen, Step.RESOLVE, Role.ALTERNATE) if each.ok and addresses_of(each)]
         if here and target.tls:
             address = addresses_of(here[0])[0]
             yield Control(Role.GOOD_ADDRESS, Ask.TUNNEL, name=address, port=target.port, proxy=proxy)

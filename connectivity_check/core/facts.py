@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from connectivity_check.model import Json, Observation, Role, Step
 
+_MOST = 1e300
+"""More than any measurement; a longer integer of a recorded file would not fit into a float."""
+
 
 def text(observation: Observation, key: str) -> str:
     """Give a text of the evidence, "" when it is missing or of another type."""
@@ -14,9 +17,11 @@ def text(observation: Observation, key: str) -> str:
 
 
 def number(observation: Observation, key: str, default: float = 0.0) -> float:
-    """Give a number of the evidence, else the default."""
+    """Give a number of the evidence, else the default; NaN and what no float can hold are no numbers."""
     value = observation.evidence.get(key)
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else default
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return default
+    return value if -_MOST < value < _MOST else default
 
 
 def texts(observation: Observation, key: str) -> tuple[str, ...]:

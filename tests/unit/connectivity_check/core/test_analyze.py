@@ -136,6 +136,8 @@ ENDS = (
         beside=(OTHER,),
         partial=True,
     ),
+    Example("a look-up that was cut off, whatever came after it", (
+        resolved(seen=Seen.INTERRUPTED), *WELL[1:]), Failure.META_INTERRUPTED),
     Example(
         "the same, and nobody says that the row is not done",
         (WELL[0], connected(seen=Seen.INTERRUPTED)),
