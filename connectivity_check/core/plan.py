@@ -97,7 +97,9 @@ def checked_host(host: str, text: str) -> str:
         try:
             name = idna.encode(name, uts46=True).decode("ascii")
         except idna.IDNAError as error:
-            raise InputError(f"{text!a} is no host name: {error}") from None
+            # The reason quotes the name; not every console can show it.
+            reason = str(error).encode("ascii", "backslashreplace").decode("ascii")
+            raise InputError(f"{text!a} is no host name: {reason}") from None
     labels = name.split(".")
     if len(name) > MAX_NAME or not all(0 < len(label) <= MAX_LABEL for label in labels):
         raise InputError(f"{text!a} is no host name: a label has 1 to 63 characters, a name at most 253")
