@@ -122,7 +122,11 @@ def _cut(case: Case, failed: Observation) -> Finding:
         reasons.append(f"the same address answers the server name {_control_name(case)}")
     if cut_there:
         reasons.append(f"the name {name} is cut at an address that answers for another name too")
-    sure = Confidence.CERTAIN if other_name else Confidence.LIKELY
+    elsewhere = next((text(each, "address") for each in good if answered(each)), "")
+    if elsewhere:
+        # A filter on the name has it cut there too, unless the ways part; the server may do it by itself.
+        reasons.append(f"the name {name} is answered at {elsewhere}")
+    sure = Confidence.CERTAIN if other_name and not elsewhere else Confidence.LIKELY
     if failed.via and failed.seen is Seen.EOF:
         return _tunnel_cut(case, failed, *reasons, confidence=sure)
     dropped = failed.seen is Seen.TIMEOUT
