@@ -20,6 +20,8 @@ CODES: dict[str, int] = {
     "ResourceNotFound": 404,
     "MethodNotAllowed": 405,
     "Conflict": 409,
+    "Replay": 409,
+    "Unenrolled": 409,
     "RequestTooLarge": 413,
     "TooManyRequests": 429,
     "InternalServerError": 500,
