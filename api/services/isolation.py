@@ -120,10 +120,8 @@ def place_in(session: Session, services: Services, actor: Actor, request: OrderR
     return Placed(action, replaced, passed)
 
 
-def safeguards(
-    session: Session, services: Services, actor: Actor, machine: Machine, *, more: int = 1
-) -> tuple[Safeguard, ...]:
-    """What speaks against isolating this machine now. `more`: how many isolations are asked for at once."""
+def safeguards(session: Session, services: Services, actor: Actor, machine: Machine) -> tuple[Safeguard, ...]:
+    """What speaks against isolating this machine now; empty when nothing does."""
     found = []
     settings = services.settings
     if settings.never_isolate_tag.lower() in {str(each).lower() for each in machine.tags}:
@@ -132,25 +130,28 @@ def safeguards(
         )
     if machine.facts.get("is_controller_host") is True:
         found.append(Safeguard("own_host", f"{machine.computer_name} runs this controller"))
-    since = services.clock.now() - timedelta(hours=1)
+    cap = cap_reached(session, services, actor)
+    if cap is not None:
+        found.append(cap)
+    return tuple(found)
+
+
+def cap_reached(session: Session, services: Services, actor: Actor, *, more: int = 1) -> Safeguard | None:
+    """The blast radius: whether `more` isolations go beyond the tenant's cap for the last hour."""
+    cap = services.settings.isolations_per_hour
     recent = session.scalar(
         select(func.count())
         .select_from(Action)
         .where(
             Action.tenant_id == actor.tenant_id,
             Action.type == "Isolate",
-            Action.created_at > since,
+            Action.created_at > services.clock.now() - timedelta(hours=1),
             Action.status != ActionStatus.CANCELLED.value,
         )
     )
-    if (recent or 0) + more > settings.isolations_per_hour:
-        found.append(
-            Safeguard(
-                "cap",
-                f"{recent} isolations within the hour, the cap is {settings.isolations_per_hour}",
-            )
-        )
-    return tuple(found)
+    if (recent or 0) + more <= cap:
+        return None
+    return Safeguard("cap", f"{recent} isolations within the hour, the cap is {cap}")
 
 
 def cancel(services: Services, actor: Actor, action_id: str, comment: str) -> Action:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sqlalchemy import ColumnElement, and_, func, or_, select, true
 from sqlalchemy.orm import Session
 
 from api.core.roles import Actor
 from api.problems import Problem, not_found
+from api.services.context import Services
 from api.store.tables import Machine
 
 
@@ -55,3 +58,10 @@ def find_exactly(session: Session, actor: Actor, name: str, *, lock: bool = Fals
     if len(same) > 1:
         raise Problem("InvalidInput", f"{len(same)} machines are called {name}; use the id of one")
     return machine
+
+
+def names(services: Services, machine_ids: Iterable[str]) -> dict[str, str]:
+    """The computer names of machines by id; unknown ids are left out."""
+    with services.database.read() as session:
+        query = select(Machine.id, Machine.computer_name).where(Machine.id.in_(list(machine_ids)))
+        return dict(session.execute(query).tuples().all())

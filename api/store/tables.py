@@ -324,6 +324,7 @@ class Preflight(Base):
     blocked: Mapped[int] = mapped_column(default=0)
     degraded: Mapped[int] = mapped_column(default=0)
     not_probeable: Mapped[int] = mapped_column(default=0)
+    unexplained: Mapped[int] = mapped_column(default=0)
     document: Mapped[Document]
     __table_args__ = (Index("preflights_by_time", "tenant_id", "received_at"),)
 

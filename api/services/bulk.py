@@ -1,0 +1,112 @@
+"""Many machines in one order: by explicit ids only, with a dry run and a cap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy.orm import Session
+
+from api.core.roles import Actor, Permission
+from api.problems import Problem
+from api.services import audit, isolation
+from api.services.context import Services
+from api.services.isolation import OrderRequest
+from api.store.tables import Action
+
+MOST = 1000
+"""Machines in one call; a playbook that wants more says so twice."""
+
+_ID_DIGITS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class BulkResult:
+    """What became of one machine: an action or the problem that stopped it; a dry run gives no action."""
+
+    machine_id: str
+    action: Action | None = None
+    problem: Problem | None = None
+
+
+def isolate_many(
+    services: Services, actor: Actor, ids: Sequence[str], request: OrderRequest, *, dry_run: bool
+) -> list[BulkResult]:
+    """Order the same for each machine, in one transaction; one that is refused does not stop the others.
+
+    The cap on isolations per hour is judged for the whole call first: it passes or is refused as one.
+    `dry_run` judges everything and orders nothing. Problem for no ids, too many, or what is no machine id.
+    """
+    wanted = _checked(ids)
+    results: list[BulkResult] = []
+    try:
+        with services.database.write() as session:
+            if request.isolate:
+                _judge_cap(session, services, actor, len(wanted), request)
+            results = [_one(session, services, actor, each, request) for each in wanted]
+            if dry_run:
+                raise _Undo  # the judging was real, the orders are not
+            _audit(session, services, actor, "isolate" if request.isolate else "release", results, request)
+    except _Undo:
+        with services.database.write() as session:
+            _audit(session, services, actor, "dry_run", results, request)
+        return [BulkResult(each.machine_id, None, each.problem) for each in results]
+    services.wake.machines([each.machine_id for each in results if each.action])
+    return results
+
+
+class _Undo(Exception):  # noqa: N818 - no error: it ends a transaction that must not stay
+    pass
+
+
+def _audit(
+    session: Session,
+    services: Services,
+    actor: Actor,
+    word: str,
+    results: Sequence[BulkResult],
+    request: OrderRequest,
+) -> None:
+    refused = {each.machine_id: each.problem.code for each in results if each.problem}
+    detail = {
+        "machines": [each.machine_id for each in results],
+        "comment": request.comment,
+        "refused": refused,
+    }
+    audit.record(session, services, actor, f"bulk.{word}", "", detail)
+
+
+def _one(
+    session: Session, services: Services, actor: Actor, machine_id: str, request: OrderRequest
+) -> BulkResult:
+    try:
+        with session.begin_nested():
+            placed = isolation.place_in(session, services, actor, replace(request, machine=machine_id))
+            return BulkResult(machine_id, placed.action)
+    except Problem as problem:
+        return BulkResult(machine_id, None, problem)
+
+
+def _judge_cap(session: Session, services: Services, actor: Actor, count: int, request: OrderRequest) -> None:
+    cap = isolation.cap_reached(session, services, actor, more=count)
+    if cap is None:
+        return
+    if cap.override not in request.overrides:
+        raise Problem(
+            "Forbidden",
+            f"{cap.sentence}, and {count} more are asked for; none was ordered",
+            extra={"override": cap.override},
+        )
+    if not actor.may(Permission.ADMINISTER):
+        raise Problem("Forbidden", f"{cap.sentence}; only an administrator may override that")
+
+
+def _checked(ids: Sequence[str]) -> list[str]:
+    if not ids:
+        raise Problem("MissingRequiredParameter", "MachineIds names no machine")
+    if len(ids) > MOST:
+        raise Problem("InvalidInput", f"MachineIds has {len(ids)} entries, at most {MOST} are taken")
+    for each in ids:
+        if len(each) != _ID_DIGITS or set(each) - set("0123456789abcdef"):
+            raise Problem("InvalidInput", f"{each[:60]!a} is no machine id; bulk orders take ids, not names")
+    return list(dict.fromkeys(ids))
