@@ -65,6 +65,8 @@ class Database:
         """A transaction that only looks; whatever it changed is rolled back."""
         with self._sessions() as session:
             yield session
+            # What was read stays readable after the block; a rollback would empty it.
+            session.expunge_all()
             session.rollback()
 
     @contextmanager
