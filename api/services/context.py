@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from api.ports import Clock, Wake
 from api.services.keys import KeyRing
+from api.services.limits import Limits
 from api.settings import Settings
 from api.store.database import Database
 
@@ -21,10 +22,11 @@ class SystemClock:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Settings, database, clock, keys and the wake-up of long polls."""
+    """Settings, database, clock, keys, the wake-up of long polls, and the counters of calls."""
 
     settings: Settings
     database: Database
     clock: Clock
     keys: KeyRing
     wake: Wake
+    limits: Limits = field(default_factory=Limits)
