@@ -303,12 +303,14 @@ def _broken_addresses(case: Case, tries: tuple[Observation, ...]) -> Finding | N
         bad = [each for each in group if not each.ok]
         sent = any(not each.evidence.get("instant") for each in bad)
         whole = family == 4 and sent and len(bad) == len(group)
+        left_out = number(bad[0], "left_out") if bad else 0
         if whole or 0 < len(bad) < len(group):
             return case.finding(
                 Failure.META_FLAKY,
                 Step.CONNECT,
                 f"{len(bad)} of {len(group)} addresses fail: "
                 + ", ".join(f"{text(each, 'address')} ({each.seen})" for each in bad),
+                f"{left_out:.0f} more addresses of the name were not tried" if left_out else "",
                 blocker=case.firewall(field_text(mapping(bad[0], "icmp"), "from")),
                 scope=Scope.FAMILY if whole else Scope.ADDRESS,
                 confidence=Confidence.CERTAIN,

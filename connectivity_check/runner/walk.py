@@ -181,14 +181,9 @@ class Walk:
     async def _connect(self, addresses: tuple[str, ...], port: int, more: int) -> Stream | None:
         """Begin everywhere at once, go on with the first that accepts; the rest is awaited at the end."""
         seconds = self._time(share.CONNECT / (1 + more))
-        tasks = [
-            asyncio.create_task(
-                self.network.connect(
-                    address, port, budget_s=seconds, role=self.journey.role, mss=self.journey.mss
-                )
-            )
-            for address in some(addresses)
-        ]
+        chosen = some(addresses)
+        left_out = len(addresses) - len(chosen)
+        tasks = [asyncio.create_task(self._try(each, port, seconds, left_out)) for each in chosen]
         self._spare = list(tasks)
         winner = await first_good(tasks)
         if winner is None:
@@ -199,6 +194,16 @@ class Walk:
         self._seen(tried.observation)
         self._failed = False
         return tried.stream
+
+    async def _try(self, address: str, port: int, seconds: float, left_out: int) -> Tried:
+        """Connect to one address; what is seen says how many others of the name nobody tries."""
+        tried = await self.network.connect(
+            address, port, budget_s=seconds, role=self.journey.role, mss=self.journey.mss
+        )
+        if not left_out:
+            return tried
+        evidence = {**tried.observation.evidence, "left_out": left_out}
+        return replace(tried, observation=replace(tried.observation, evidence=evidence))
 
     async def _note_spare(self) -> None:
         """Write down what became of the other addresses; that does not change how the walk ended."""

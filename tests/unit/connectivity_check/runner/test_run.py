@@ -8,7 +8,7 @@ import pytest
 
 from connectivity_check.core.controls import UNROUTABLE
 from connectivity_check.failure import Failure, Seen
-from connectivity_check.model import Kind, ListInfo, Outcome, PathKind, Role, Step
+from connectivity_check.model import Kind, ListInfo, Outcome, PathKind, Role, Row, Step
 from connectivity_check.runner import RunOptions
 from connectivity_check.runner.session import ALONE, CONTROLS_PER_ADDRESS, LIMITS
 from tests.fakes.network import Call
@@ -257,6 +257,25 @@ def test_at_most_four_addresses_of_a_family() -> None:
     ran = check(world, [target("many.site.example")])
     tried = [c.where for c in ran.network.asked("connect", Role.PROBE)]
     assert tried == [f"{each} 443" for each in (*many[11:15], *many[:4])]
+    assert left_out(ran.row()) == [14] * 8
+
+
+def test_the_row_says_how_many_addresses_were_left_out() -> None:
+    """Of those that fail and of a row that fails as a whole, too; and nothing when there were no others."""
+    world = World(other_doors=Door(tcp=Tcp.REFUSE), doors={("20.0.0.1", 443): Door()})
+    world.names["some.site.example"] = Answer(tuple(f"20.0.0.{n}" for n in range(1, 7)))
+    world.names["none.site.example"] = Answer(tuple(f"20.0.1.{n}" for n in range(1, 6)))
+    world.names["four.site.example"] = Answer(tuple(f"20.0.0.{n}" for n in range(1, 5)))
+    ran = check(world, [target(f"{name}.site.example", n) for n, name in enumerate(("some", "none", "four"))])
+    assert [left_out(row) for row in ran.report.rows] == [[2] * 4, [1] * 4, [None] * 4]
+    assert ran.verdicts()[0] == "meta.flaky"
+    assert "2 more addresses of the name were not tried" in ran.row().finding.reasons  # type: ignore[union-attr]
+
+
+def left_out(row: Row) -> list[object]:
+    """What each connection of the row itself says of the addresses that nobody tried."""
+    own = [o for o in row.observations if o.step is Step.CONNECT and o.role is Role.PROBE]
+    return [o.evidence.get("left_out") for o in own]
 
 
 def test_ipv6_is_preferred_when_it_is_nearly_as_fast() -> None:
