@@ -16,8 +16,9 @@ from api.app import create_app
 from api.services.context import Services, SystemClock
 from api.services.keys import KeysError, create_keys
 from api.settings import Settings, SettingsError, load_settings
+from api.store import schema
 from api.store.database import Database, DatabaseError
-from api.store.tables import Base, Tenant
+from api.store.tables import Tenant
 
 OK, FAILED, USAGE = 0, 1, 2
 
@@ -33,7 +34,7 @@ def build_services(settings: Settings) -> Services:
     """Database, keys and clock for these settings; makes what is missing."""
     database = Database(settings.database_url)
     clock = SystemClock()
-    Base.metadata.create_all(database.engine)
+    schema.upgrade(database)
     with database.write() as session:
         if session.scalars(select(Tenant)).first() is None:
             session.add(Tenant(id=str(uuid.uuid4()), name="default", created_at=clock.now()))

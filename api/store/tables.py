@@ -124,7 +124,7 @@ class Machine(Base):
     duplicate_since: Mapped[datetime | None]
     """Since when two holders of the same key were seen; nothing counts as verified until cleared."""
     same_name_as: Mapped[str | None] = mapped_column(String(40))
-    """Another machine that already had this name when this one took it; until an administrator dismisses it."""
+    """Another machine that had this name when this one took it; until an administrator dismisses it."""
     __table_args__ = (
         Index("machines_by_seen", "tenant_id", "last_seen"),
         Index("machines_by_address", "tenant_id", "last_ip"),
