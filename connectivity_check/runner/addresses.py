@@ -7,7 +7,7 @@ import asyncio
 from connectivity_check.ports import Tried
 
 MAX_ADDRESSES = 4
-"""Per family: what a client would try before it gives up. The rest is counted in the evidence (`left_out`)."""
+"""Per family: what a client tries before it gives up. The rest is counted in the evidence (`left_out`)."""
 HEAD_START_S = 0.05
 """How long an IPv6 connection may be behind an IPv4 one and still be preferred (RFC 8305 gives the reverse
 case 250 ms; here both were begun at once)."""
