@@ -192,8 +192,8 @@ def _of_resolve(
         yield Control(Role.GETADDRINFO, Ask.LOOK_UP, name=name)
 
 
-def _second_opinion(name: str, asked: Observation | None, means: Means) -> Iterator[Control]:
-    used = asked.evidence.get("resolver") if asked else None
+def _second_opinion(name: str, asked: Observation, means: Means) -> Iterator[Control]:
+    used = asked.evidence.get("resolver")
     other = [each for each in means.resolvers if each != used]
     if other:
         yield Control(Role.OTHER_RESOLVER, Ask.RESOLVE, name=name, server=other[-1])

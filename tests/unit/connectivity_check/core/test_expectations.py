@@ -114,6 +114,8 @@ def test_every_field() -> None:
         ({"rules": [{"hosts": ["*"], "path": "/a\r\nX: y"}]}, "visible"),
         ({"rules": [{"hosts": ["*"], "path": "/a b"}]}, "visible"),
         ({"rules": [{"hosts": ["*"], "issuers": "none"}]}, "does not have"),
+        ({"rules": [{"hosts": ["*"], "path": ["/a"]}]}, "path is a text"),
+        ({"rules": [{"hosts": ["*"], "body_contains": 7}]}, "body_contains is a text"),
         ({"rules": [{"hosts": ["*"], "rows": "/x"}]}, "rows is a list"),
         ({"rules": [], "issuers": {"a": "b"}}, "issuers.a is a list"),
         ({"rules": [], "issuers": [1]}, "issuers is a mapping"),

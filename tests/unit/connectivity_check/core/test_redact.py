@@ -145,6 +145,17 @@ def test_a_password_that_is_a_word_leaves_names_to_match_by() -> None:
     assert redact(report).rows[0].target.host == report.rows[0].target.host
 
 
+def test_a_text_of_a_library_s_own_type_is_a_text() -> None:
+    class Quoted(str):
+        """Such as a parser gives that remembers where a value stood."""
+
+    report = loaded("a secret")
+    seen = Observation(Step.HTTP_ROUND_TRIP, None, {"body": Quoted("?sig=abc")}, 0.1)
+    recording = replace(report.recording, observations=((seen,),))
+    found = redact(replace(report, recording=recording))
+    assert found.recording.observations[0][0].evidence == {"body": "?sig=REDACTED"}
+
+
 @given(reports())
 def test_twice_is_as_once(report: Report) -> None:
     once = redact(report)
