@@ -1,0 +1,59 @@
+"""The web application of one controller."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from starlette.types import Lifespan
+
+from api.app.body_limit import BodyLimit
+from api.app.failures import LastResort, install_failures
+from api.app.paths import Paths, Spelling
+from api.services.context import Services
+
+TITLE = "Host isolation controller"
+
+_MDE = ("orders", "machines", "actions", "alerts")
+"""Routers whose paths are Microsoft's; they answer under /api and under /api/v1.0."""
+_OWN = ("bulk", "exclusions", "lists", "preflights", "groups", "enrolment", "clients", "users", "audit")
+"""Our own routers, under /api."""
+_ROOT = ("token", "discovery", "agent", "health")
+"""Routers that give whole paths."""
+
+
+def create_app(services: Services, *, lifespan: Lifespan[Any] | None = None) -> FastAPI:
+    """The application: every route, the errors' envelope and the portal. Starts nothing by itself.
+
+    `lifespan`: what runs beside it (sweeps, deliveries), from the server's start to its end.
+    """
+    app = FastAPI(
+        title=TITLE, docs_url="/docs", redoc_url=None, openapi_url="/openapi.json", lifespan=lifespan
+    )
+    app.state.services = services
+    paths = Paths()
+    for name in _ROOT:
+        _include(app, paths, name, "")
+    for name in _MDE:
+        _include(app, paths, name, "/api")
+        _include(app, paths, name, "/api/v1.0", in_schema=False)
+    for name in _OWN:
+        _include(app, paths, name, "/api")
+    if find_spec("api.portal.site") is not None:
+        import_module("api.portal.site").install(app, services)
+    install_failures(app, paths)
+    # The last one added sees a request first.
+    app.add_middleware(Spelling, paths=paths)
+    app.add_middleware(BodyLimit, limit=services.settings.max_body_bytes)
+    app.add_middleware(LastResort)
+    return app
+
+
+def _include(app: FastAPI, paths: Paths, name: str, prefix: str, *, in_schema: bool = True) -> None:
+    if find_spec(f"api.routes.{name}") is None:
+        return
+    router: APIRouter = import_module(f"api.routes.{name}").router
+    app.include_router(router, prefix=prefix, include_in_schema=in_schema)
+    paths.add(router, prefix)
