@@ -1,6 +1,6 @@
 """What the controller holds of an enrolled machine: its facts, its name, its leave.
 
-A name is what people see, an id is what a machine is; whoever takes a name that another machine has is marked.
+A name is what people see, an id is what a machine is: who takes a name that another machine has is marked.
 """
 
 from __future__ import annotations

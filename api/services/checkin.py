@@ -1,0 +1,335 @@
+"""Check-ins: believed when signed and new, written when they say something new, answered with a signature.
+
+The sequence rules: it rises strictly per key; a lower or equal one is a replay and gets 409. A new
+incarnation is a restart of the agent; one that comes back after another was seen means that two hold the key:
+the machine is marked, orders still go out (they are bound to the machine), and no report counts as verified.
+The clock of the device is not judged here: the sequence already keeps old messages out, and a device whose
+clock is wrong must still be reachable.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from sqlalchemy import Row, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from api.core.action_state import ACTIVE
+from api.core.check_in import CheckIn, Ordered, meaning, parse_check_in, steady
+from api.core.instant import render_instant
+from api.problems import Problem
+from api.services.context import Services
+from api.services.recording import record_one
+from api.services.sightings import Sighting, Sightings
+from api.store.tables import Action, Machine, Order
+from isolator.core.signed import decode_envelope, encode_envelope, key_id_of, open_envelope
+from isolator.model.signed import Envelope, Kind, Refused
+
+ATTEMPTS = 3
+"""How often one report is tried when the database says that others were in the way."""
+
+_ACTIVE_NAMES = [each.value for each in ACTIVE]
+_log = logging.getLogger(__name__)
+
+
+class Arrival(NamedTuple):
+    """A check-in as it came."""
+
+    body: bytes
+    address: str
+    own_host: bool = False
+    """It comes from the controller's own host."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A check-in that is believed."""
+
+    check: CheckIn
+    arrival: Arrival
+    generation: int
+    """The machine's present generation: higher than the agent's, there is an order to give."""
+    news: bool
+    """It says something that has to be written before it is answered."""
+
+
+class Asked(NamedTuple):
+    """Whom an answer is for."""
+
+    machine_id: str
+    nonce: str
+    generation: int
+    keys_version: int | None
+
+
+class CheckIns:
+    """Takes check-ins, many at a time. Each method runs in one thread at a time, beside the others."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self.sightings = Sightings()
+        keyset = services.keys.keyset
+        self._keys = encode_envelope(keyset)
+        self._keys_version = int(json.loads(keyset.payload)["version"])
+
+    def admit(self, arrivals: Sequence[Arrival]) -> list[Taken | Exception]:
+        """Who it is, whether it is signed and new, and whether it says anything new."""
+        read = [_read(each) for each in arrivals]
+        wanted = {each[0] for each in read if not isinstance(each, Problem)}
+        sequences = self.sightings.sequences(wanted)  # before the database: see there
+        rows = self._rows(wanted)
+        found: list[Taken | Exception] = []
+        for each, arrival in zip(read, arrivals, strict=True):
+            if isinstance(each, Problem):
+                found.append(each)
+                continue
+            machine_id, envelope = each
+            try:
+                taken = self._admit(envelope, arrival, rows.get(machine_id), sequences.get(machine_id, 0))
+            except Problem as problem:
+                found.append(problem)
+                continue
+            sequences[machine_id] = taken.check.sequence
+            found.append(taken)
+        return found
+
+    def record(self, news: Sequence[Taken]) -> list[Taken | Exception]:
+        """Write what is new in one transaction; each gets the machine's generation as it is then."""
+        try:
+            found = self._record(news)
+        except DBAPIError as error:
+            _log.warning("%d reports are tried one by one: %s", len(news), type(error.orig).__name__)
+            found = [self._record_alone(each) for each in news]
+        finally:
+            for each in news:
+                self.sightings.writing(each.check.machine_id, -1)
+        return found
+
+    def orders(self, asked: Sequence[Asked]) -> list[bytes | Exception]:
+        """Signed answers with the order of the machine's generation, where it is higher than the agent's."""
+        wanted = {each.machine_id for each in asked}
+        found = {}
+        with self._services.database.read() as session:
+            for chunk in _chunks(wanted):
+                for row in session.execute(_with_orders(chunk)):
+                    found[row.id] = row
+        answers: list[bytes | Exception] = []
+        for each in asked:
+            now = found.get(each.machine_id)
+            if now is None or now.unenrolled_at is not None:
+                answers.append(_unenrolled())
+            else:
+                answers.append(self._with_order(each, now))
+        return answers
+
+    def answer(
+        self, asked: Asked, generation: int, *, order: Envelope | None = None, poll_after_s: float = 0.0
+    ) -> bytes:
+        """The signed answer to one check-in, as JSON. The nonce binds it to the question."""
+        document = {
+            "machine_id": asked.machine_id,
+            "nonce": asked.nonce,
+            "generation": generation,
+            "at": render_instant(self._services.clock.now()),
+            "order": None if order is None else encode_envelope(order),
+            "keys": None if asked.keys_version == self._keys_version else self._keys,
+            "poll_after_s": round(poll_after_s, 3),
+        }
+        return json.dumps(encode_envelope(self._services.keys.seal(Kind.ANSWER, document))).encode()
+
+    def _with_order(self, asked: Asked, row: Row[Any]) -> bytes:
+        if row.generation <= asked.generation or row.payload is None:
+            return self.answer(asked, row.generation)
+        return self.answer(asked, row.generation, order=Envelope(row.payload, row.key_id, row.signature))
+
+    def _rows(self, machine_ids: Iterable[str]) -> dict[str, Row[Any]]:
+        found: dict[str, Row[Any]] = {}
+        with self._services.database.read() as session:
+            for chunk in _chunks(machine_ids):
+                for row in session.execute(_for_admission(chunk)):
+                    found[row.id] = row
+        return found
+
+    def _admit(self, envelope: Envelope, arrival: Arrival, row: Row[Any] | None, remembered: int) -> Taken:
+        if row is None:
+            raise Problem("Unauthorized", "this machine is not enrolled here")
+        try:
+            document = open_envelope(envelope, Kind.CHECK_IN, {key_id_of(row.public_key): row.public_key})
+        except Refused as refused:
+            raise Problem("Unauthorized", refused.sentence) from None
+        if row.unenrolled_at is not None:
+            raise _unenrolled()
+        try:
+            check = parse_check_in(document)
+        except ValueError as error:
+            raise Problem("InvalidInput", f"the check-in cannot be used: {error}") from None
+        latest = max(row.sequence, remembered)
+        if check.sequence <= latest:
+            raise replayed(latest)
+        taken = Taken(check, arrival, row.generation, _is_news(check, row))
+        if taken.news:
+            self.sightings.writing(check.machine_id, +1)
+        self._remember(taken, row)
+        return taken
+
+    def _remember(self, taken: Taken, row: Row[Any]) -> None:
+        """Also for news: the next one must be higher, even before this one is written."""
+        check = taken.check
+        ordered = Ordered(
+            row.desired, row.desired_scope, row.generation, duplicate=row.duplicate_since is not None
+        )
+        differs = not taken.news and check.report.document != row.observed
+        self.sightings.remember(
+            check.machine_id,
+            Sighting(
+                check.sequence,
+                self._services.clock.now(),
+                taken.arrival.address[:45] or None,
+                check.report.document if differs else None,
+                proves=not taken.news and meaning(check, ordered).proves,
+            ),
+        )
+
+    def _record(self, news: Sequence[Taken]) -> list[Taken | Exception]:
+        services = self._services
+        steered: list[str] = []
+        found: list[Taken | Exception] = []
+        with services.database.write() as session:
+            machines, actions = _locked(session, {each.check.machine_id for each in news})
+            for each in news:
+                machine = machines.get(each.check.machine_id)
+                if machine is None or machine.unenrolled_at is not None:
+                    found.append(_unenrolled())
+                elif each.check.sequence <= machine.sequence:
+                    found.append(replayed(machine.sequence))  # another worker had it
+                else:
+                    before = machine.generation
+                    record_one(session, services, machine, actions.get(machine.id), each.check, each.arrival)
+                    if machine.generation != before:
+                        steered.append(machine.id)
+                    found.append(replace(each, generation=machine.generation))
+        if steered:
+            services.wake.machines(steered)
+        return found
+
+    def _record_alone(self, taken: Taken) -> Taken | Exception:
+        for attempt in range(ATTEMPTS):
+            try:
+                return self._record([taken])[0]
+            except DBAPIError as error:
+                _log.warning("report of %s, attempt %d: %s", taken.check.machine_id, attempt + 1, error.orig)
+        return Problem(
+            "ServiceUnavailable", "the report could not be kept; send it again", headers={"Retry-After": "2"}
+        )
+
+
+def replayed(latest: int) -> Problem:
+    """409. `sequence` lets the rightful holder of a restored disk go on: it signs with a higher one."""
+    return Problem("Replay", f"sequence {latest} was already taken", extra={"sequence": latest})
+
+
+def _unenrolled() -> Problem:
+    return Problem("Unenrolled", "this machine is no longer enrolled")
+
+
+def _read(arrival: Arrival) -> tuple[str, Envelope] | Problem:
+    """The envelope and whom it claims to be from; nothing is verified yet."""
+    try:
+        envelope = decode_envelope(json.loads(arrival.body))
+        document = json.loads(envelope.payload)
+    except Refused as refused:
+        return Problem("InvalidRequestBody", refused.sentence)
+    except (ValueError, RecursionError):
+        return Problem("InvalidRequestBody", "a check-in is an envelope in JSON")
+    machine_id = document.get("machine_id") if isinstance(document, dict) else None
+    if not isinstance(machine_id, str) or len(machine_id) != 40 or not machine_id.isalnum():
+        return Problem("Unauthorized", "this machine is not enrolled here")
+    return machine_id, envelope
+
+
+def _is_news(check: CheckIn, row: Row[Any]) -> bool:
+    """Whether anything has to be written at once; a plain poll has not."""
+    under_way = row.action_id is not None and (
+        check.generation >= row.generation or check.report.generation >= row.generation
+    )
+    return (
+        under_way
+        or check.delivered is not None
+        or check.incarnation != row.incarnation
+        or check.generation > row.generation
+        or row.observed is None
+        or check.report.steady != steady(row.observed)
+        or (check.facts is not None and _facts_differ(check.facts, row))
+    )
+
+
+def _facts_differ(facts: dict[str, Any], row: Row[Any]) -> bool:
+    known = {**row.facts, "computer_name": row.computer_name}
+    return any(known.get(name) != value for name, value in facts.items() if name != "is_controller_host")
+
+
+def _for_admission(machine_ids: Sequence[str]) -> Any:
+    active = (
+        select(Action.id)
+        .where(Action.machine_id == Machine.id, Action.status.in_(_ACTIVE_NAMES))
+        .scalar_subquery()
+    )
+    return select(
+        Machine.id,
+        Machine.public_key,
+        Machine.computer_name,
+        Machine.facts,
+        Machine.sequence,
+        Machine.incarnation,
+        Machine.generation,
+        Machine.desired,
+        Machine.desired_scope,
+        Machine.unenrolled_at,
+        Machine.duplicate_since,
+        Machine.observed,
+        active.label("action_id"),
+    ).where(Machine.id.in_(machine_ids))
+
+
+def _with_orders(machine_ids: Sequence[str]) -> Any:
+    return (
+        select(
+            Machine.id,
+            Machine.generation,
+            Machine.unenrolled_at,
+            Order.payload,
+            Order.signature,
+            Order.key_id,
+        )
+        .outerjoin(Order, (Order.machine_id == Machine.id) & (Order.generation == Machine.generation))
+        .where(Machine.id.in_(machine_ids))
+    )
+
+
+def _locked(session: Session, machine_ids: Iterable[str]) -> tuple[dict[str, Machine], dict[str, Action]]:
+    """The machines, always locked in the same order so that two batches cannot hold each other, and their
+    actions under way."""
+    machines: dict[str, Machine] = {}
+    actions: dict[str, Action] = {}
+    for chunk in _chunks(machine_ids):
+        rows = session.scalars(
+            select(Machine).where(Machine.id.in_(chunk)).order_by(Machine.id).with_for_update()
+        )
+        machines |= {each.id: each for each in rows}
+        under_way = session.scalars(
+            select(Action).where(Action.machine_id.in_(chunk), Action.status.in_(_ACTIVE_NAMES))
+        )
+        actions |= {each.machine_id: each for each in under_way}
+    return machines, actions
+
+
+def _chunks(machine_ids: Iterable[str], size: int = 500) -> Iterable[list[str]]:
+    """In order, and in portions that every SQLite takes as parameters."""
+    everything = sorted(machine_ids)
+    for start in range(0, len(everything), size):
+        yield everything[start : start + size]
