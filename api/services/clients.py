@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
+import re
 import secrets
 import uuid
 from collections.abc import Iterable
@@ -33,6 +34,7 @@ NOTED_AFTER = timedelta(minutes=1)
 
 MAX_NAME = 200
 _NO_HASH = "0" * 64
+_ID = re.compile(r"[0-9a-f-]{36}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ def note_use(services: Services, client: ApiClient) -> None:
 
 
 def _live(session: Session, tenant_id: str, client_id: str) -> ApiClient | None:
-    client = session.get(ApiClient, client_id)
+    client = session.get(ApiClient, client_id) if _ID.fullmatch(client_id) else None
     if client is None or client.revoked_at is not None or client.tenant_id != tenant_id:
         return None
     return client

@@ -195,6 +195,8 @@ def _new_user(services: Services, tenant_id: str, name: str, role: Role) -> User
 
 def _by_name(session: Session, name: str) -> User | None:
     """The live account of this name; None when there is none, or when several tenants have one."""
+    if not name.isprintable():
+        return None
     query = select(User).where(User.disabled_at.is_(None))
     tenant, slash, plain = name.rpartition("/")
     if slash:
