@@ -45,7 +45,7 @@ def judge_failed_handshake(case: Case, failed: Observation) -> Finding:
             confidence=Confidence.CERTAIN,
         )
     small = case.controls(Role.SMALL_MSS, Step.TLS_HANDSHAKE)
-    if failed.seen is Seen.TIMEOUT and any(answered(each) and each.ok for each in small):
+    if failed.seen is Seen.TIMEOUT and any(each.ok for each in small):
         return case.finding(
             Failure.IP_PMTU_HOLE,
             Step.TLS_HANDSHAKE,

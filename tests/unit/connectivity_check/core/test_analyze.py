@@ -306,6 +306,18 @@ WAYS = (
     Example("direct fails, and the proxy after it asks who we are", (
         WELL[0], connected(seen=Seen.TIMEOUT), connected("10.0.0.80", via=VIA, port=3128),
         tunnelled(Seen.PROXY_STATUS, status=407)), Failure.PROXY_AUTH, target=chosen(PROXY, first=None)),
+    Example("the first proxy is dead, and the second refuses: the second is named", (
+        DEAD_PROXY, connected("10.0.0.81", via=SECOND.url, port=8080),
+        tunnelled(Seen.PROXY_STATUS, via=SECOND.url, status=403)),
+        Failure.PROXY_DENIED, BlockerKind.PROXY, address=SECOND.url, hint=(SECOND.url,), target=chosen(SECOND)),
+    Example("direct is dropped, and the proxy after it denies: it is named", (
+        WELL[0], connected(seen=Seen.TIMEOUT), connected("10.0.0.80", via=VIA, port=3128),
+        tunnelled(Seen.PROXY_STATUS, status=403)),
+        Failure.PROXY_DENIED, BlockerKind.PROXY, address=VIA, target=chosen(PROXY, first=None)),
+    Example("the second proxy cuts the tunnel it opened", (
+        DEAD_PROXY, connected("10.0.0.81", via=SECOND.url, port=8080), tunnelled(via=SECOND.url),
+        shaken(Seen.EOF, via=SECOND.url), shaken(role=Role.CONTROL_SNI, via=SECOND.url)),
+        Failure.PROXY_TUNNEL_CUT, address=SECOND.url, target=chosen(SECOND)),
     Example("a proxy's name does not resolve", (
         saw(Step.RESOLVE, Seen.DNS_NXDOMAIN, via=VIA, name=PROXY.host),), Failure.PROXY_UNRESOLVED,
         target=chosen(SECOND)),

@@ -542,6 +542,33 @@ def test_good_exchange(example: Example) -> None:
     check(example)
 
 
+@pytest.mark.parametrize(
+    ("evidence", "name"),
+    [
+        ({"location": LOGIN, "title": "Welcome"}, LOGIN),
+        ({"headers": {"location": LOGIN}}, LOGIN),
+        ({"title": "Welcome"}, "Welcome"),
+        ({}, "captive portal"),
+    ],
+)
+def test_how_a_portal_is_called(evidence: dict[str, Any], name: str) -> None:
+    found = Example("", (*IN_CLEAR, answered(Seen.TIMEOUT)), None, shared=(portal(**evidence),)).row().finding
+    assert found is not None
+    assert found.blocked_by.name == name
+
+
+@pytest.mark.parametrize(
+    ("evidence", "name"),
+    [({"vendor": "Zscaler", "headers": {"via": "gw"}}, "Zscaler"), ({"headers": {"via": "gw", "server": "x"}}, "gw"),
+     ({"headers": {"server": "x"}}, "x"), ({}, "")],
+)  # fmt: skip
+def test_who_handed_out_a_wrong_list(evidence: dict[str, Any], name: str) -> None:
+    body = revocation(Seen.REVOCATION_CONTENT, status=200, **HTML, **evidence)
+    found = Example("", (*IN_CLEAR, body), None, target=CRL).row().finding
+    assert found is not None
+    assert found.blocked_by.name == name
+
+
 @pytest.mark.parametrize("title", ["\x1b[2Jgone", "a\nb", "\u202eevil"])
 def test_titles_of_strangers_are_shown_escaped(title: str) -> None:
     page = Example("", (*IN_TLS, answered(Seen.HTTP_CONTENT, status=200, **HTML, title=title)), None)
