@@ -97,6 +97,29 @@ class Settings:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return (self.public_url or f"https://{host}:{self.port}").rstrip("/")
 
+    def checked(self, source: str) -> Settings:
+        """The same settings. SettingsError, naming the source, when values contradict each other."""
+
+        def refuse(sentence: str) -> SettingsError:
+            return SettingsError(f"{source}: {sentence}")
+
+        if not 0 <= self.port <= 65_535:
+            raise refuse(f"port: {self.port} is no port")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise refuse("tls_cert and tls_key belong together")
+        if self.workers < 1:
+            raise refuse("workers: at least 1")
+        if self.workers > 1 and self.database_url.startswith("sqlite"):
+            raise refuse("workers: more than one needs PostgreSQL")
+        if self.long_poll_s > 55 or self.long_poll_s < 0:
+            raise refuse("long_poll_s: 0 to 55")
+        for name in ("calls_per_minute", "calls_per_hour", "logins_per_minute", "max_body_bytes", "sweep_s"):
+            if getattr(self, name) <= 0:
+                raise refuse(f"{name}: must be above 0")
+        if self.log_format not in ("json", "text"):
+            raise refuse("log_format: json or text")
+        return self
+
 
 def load_settings(file: Path | None, environ: Mapping[str, str] = os.environ) -> Settings:
     """Settings from a file (None: the default one, when it is there) and ISOLATOR_API_* variables.
@@ -126,7 +149,7 @@ def build_settings(values: Mapping[str, Any], source: str) -> Settings:
             settings = replace(settings, **{name: _convert(name, value, getattr(settings, name))})
         except (TypeError, ValueError) as error:
             raise SettingsError(f"{source}: {name}: {error}") from None
-    return _checked(settings, source)
+    return settings.checked(source)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -178,25 +201,3 @@ def _single_sign_on(value: Any) -> SingleSignOn | None:
     if set(value) - allowed:
         raise ValueError(f"{sorted(set(value) - allowed)[0]!a} is no setting of it")
     return SingleSignOn(**{**value, "client_secret_file": Path(value["client_secret_file"])})
-
-
-def _checked(settings: Settings, source: str) -> Settings:
-    def refuse(sentence: str) -> SettingsError:
-        return SettingsError(f"{source}: {sentence}")
-
-    if not 0 <= settings.port <= 65_535:
-        raise refuse(f"port: {settings.port} is no port")
-    if (settings.tls_cert is None) != (settings.tls_key is None):
-        raise refuse("tls_cert and tls_key belong together")
-    if settings.workers < 1:
-        raise refuse("workers: at least 1")
-    if settings.workers > 1 and settings.database_url.startswith("sqlite"):
-        raise refuse("workers: more than one needs PostgreSQL")
-    if settings.long_poll_s > 55 or settings.long_poll_s < 0:
-        raise refuse("long_poll_s: 0 to 55")
-    for name in ("calls_per_minute", "calls_per_hour", "logins_per_minute", "max_body_bytes", "sweep_s"):
-        if getattr(settings, name) <= 0:
-            raise refuse(f"{name}: must be above 0")
-    if settings.log_format not in ("json", "text"):
-        raise refuse("log_format: json or text")
-    return settings
