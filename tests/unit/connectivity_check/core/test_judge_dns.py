@@ -258,6 +258,26 @@ def test_a_name_that_does_not_resolve(example: Example) -> None:
     check(example)
 
 
+@pytest.mark.parametrize(
+    ("code", "confesses"),
+    [
+        (3, False),
+        (4, True),
+        (5, False),
+        (14, False),
+        (15, True),
+        (16, True),
+        (17, True),
+        (18, True),
+        (19, False),
+    ],
+)
+def test_the_codes_by_which_a_resolver_says_that_it_forges(code: int, confesses: bool) -> None:
+    sure = Confidence.CERTAIN if confesses else Confidence.LIKELY
+    seen = unresolved(Seen.DNS_NXDOMAIN, "NXDOMAIN", ede=[{"code": code}])
+    check(Example("", (seen,), Failure.DNS_NXDOMAIN, confidence=sure))
+
+
 TWICE = answers((RESOLVER, "A", "NOERROR", [SINK]), (RESOLVER, "A", "NOERROR", [ADDRESS]))
 
 
@@ -461,6 +481,18 @@ WRONG_ADDRESS = [
     Example(
         "other addresses elsewhere that no server can have",
         (resolved(ADDRESS), SILENT, second("192.0.2.7")),
+        Failure.TCP_DROPPED,
+        beside=(OTHER,),
+    ),
+    Example(
+        "the same address elsewhere, where a handshake was good once",
+        (resolved(ADDRESS), SILENT, second(ADDRESS, ELSEWHERE), shaken(role=Role.OTHER_RESOLVER)),
+        Failure.TCP_DROPPED,
+        beside=(OTHER,),
+    ),
+    Example(
+        "an answer without addresses is no private one",
+        (resolved(), SILENT),
         Failure.TCP_DROPPED,
         beside=(OTHER,),
     ),

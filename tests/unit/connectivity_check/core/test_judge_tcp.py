@@ -396,6 +396,11 @@ def test_a_distance_that_no_packet_can_have_is_none(ttl: Any) -> None:
     check(refused("", distance(ttl), HOST_80, code=Failure.TCP_REFUSED_HOST, confidence=Confidence.LIKELY))
 
 
+@pytest.mark.parametrize("ttl", [1, 255])
+def test_the_nearest_and_the_farthest_sender(ttl: int) -> None:
+    check(refused("", distance(ttl), HOST_80, code=Failure.TCP_RESET_MIDDLEBOX))
+
+
 def test_a_reset_to_the_syn_on_the_way_is_like_a_refusal() -> None:
     seen = (RESOLVES, connected(seen=Seen.CONNECTION_RESET), distance(64), HOST_80)
     check(Example("", seen, Failure.TCP_RESET_MIDDLEBOX, BlockerKind.FIREWALL))
@@ -525,6 +530,14 @@ PARTLY = [
         LATE,
         None,
         beside=(*slow(2), *(passing(f"w{n}.m{n}.test", f"20.0.8.{n}") for n in range(37))),
+    ),
+    Example("one SYN was enough, whatever the others needed", (*WELL, RETRY_PASSES), None, beside=slow(3)),
+    Example(
+        "the SYNs to an address that never accepted do not count",
+        (RESOLVES, connected(SIX, seen=Seen.TIMEOUT, syns=3), connected(), *REST, RETRY_PASSES),
+        Failure.IP_V6_BROKEN,
+        others=(),
+        beside=slow(3),
     ),
     Example("a second SYN was needed, alone was not tried", LATE[:-1], None, beside=slow(2)),
     Example(
