@@ -163,7 +163,7 @@ def _by_control(case: Case, failed: Observation) -> tuple[Failure, str]:
     else:
         took = failed.took_s
     resolves = any(each.ok for each in case.controls(Role.ALTERNATE, Step.RESOLVE))
-    if not resolves and not by_address and took < QUICK_S:
+    if not resolves and took < QUICK_S:
         return Failure.PROXY_DNS, "the name does not resolve here either"
     if by_address and by_address[0].seen is Seen.TIMEOUT:
         return Failure.PROXY_UPSTREAM_TIMEOUT, "a tunnel to its address gets no answer either"

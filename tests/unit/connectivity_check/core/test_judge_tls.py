@@ -187,6 +187,13 @@ def test_failed_handshake(example: Example) -> None:
     check(example)
 
 
+def test_an_alert_says_of_other_names_what_was_tried() -> None:
+    for controls, said in (((), False), ((SNI,), True)):
+        found = Example("", (*TCP, cut(Seen.TLS_ALERT, alert=40), *controls), None).row().finding
+        assert found is not None
+        assert any("another server name" in each for each in found.reasons) == said
+
+
 def test_bytes_of_a_stranger_are_shown_escaped() -> None:
     row = Example("", (*TCP, cut(Seen.NOT_TLS, first_bytes="1b5b324a0a")), None).row()
     assert row.finding is not None
