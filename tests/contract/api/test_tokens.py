@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from fastapi import APIRouter
 from joserfc import jwt
-from joserfc.jwk import ECKey, OctKey
+from joserfc.jwk import ECKey
 
 from api import auth
 from api.core.roles import Role
@@ -82,25 +83,22 @@ def test_a_client_gets_a_token_that_works(world: Controller) -> None:
     }
 
 
-@pytest.mark.parametrize("tenant", [ACME, ACME.upper(), "Acme", "acme"])
-@pytest.mark.parametrize("method", ["POST", "GET"])
-def test_the_first_version_answers_in_text(world: Controller, tenant: str, method: str) -> None:
+def test_the_first_version_answers_in_text(world: Controller) -> None:
     new = world.client(Role.READER)
-    answer = world.http.request(
-        method,
-        f"/{tenant}/oauth2/token/",
-        data={
-            "grant_type": "client_credentials",
-            "client_id": new.client.id,
-            "client_secret": new.secret,
-            "resource": "https://api.securitycenter.windows.com",
-        },
-    )
-    assert answer.status_code == 200
-    body = answer.json()
-    assert body["expires_in"] == "3599"
-    assert body["resource"] == "https://api.securitycenter.windows.com"
-    assert call(world, body["access_token"]).status_code == 200
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": new.client.id,
+        "client_secret": new.secret,
+        "resource": "https://api.securitycenter.windows.com",
+    }
+    for tenant in (ACME, ACME.upper(), "Acme", "acme"):
+        for method in ("POST", "GET"):
+            answer = world.http.request(method, f"/{tenant}/oauth2/token/", data=form)
+            assert answer.status_code == 200, (tenant, method)
+            body = answer.json()
+            assert body["expires_in"] == "3599"
+            assert body["resource"] == "https://api.securitycenter.windows.com"
+            assert call(world, body["access_token"]).status_code == 200
 
 
 def test_secret_in_a_basic_header(world: Controller) -> None:
@@ -128,14 +126,14 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "status", "error"), REFUSED)
-def test_refusals_are_flat(world: Controller, changes: dict[str, str], status: int, error: str) -> None:
-    answer = world.token_answer(world.client(Role.READER), **changes)
-    assert (answer.status_code, answer.json()["error"]) == (status, error)
-    assert answer.headers["cache-control"] == "no-store"
-    assert {"error_description", "error_codes", "timestamp", "trace_id", "correlation_id"} <= set(
-        answer.json()
-    )
+def test_refusals_are_flat(world: Controller) -> None:
+    new = world.client(Role.READER)
+    for changes, status, error in REFUSED:
+        answer = world.token_answer(new, **changes)
+        assert (answer.status_code, answer.json()["error"]) == (status, error), changes
+        assert answer.headers["cache-control"] == "no-store"
+        fields = {"error_description", "error_codes", "timestamp", "trace_id", "correlation_id"}
+        assert fields <= set(answer.json())
 
 
 def test_the_answer_does_not_tell_which_ids_exist(world: Controller) -> None:
@@ -148,31 +146,30 @@ def test_the_answer_does_not_tell_which_ids_exist(world: Controller) -> None:
     assert known == unknown == foreign
 
 
-@pytest.mark.parametrize(
-    ("content", "kind"),
-    [
-        (b'{"grant_type": "client_credentials"}', "application/json"),
-        (b"grant_type=%ff%fe", "application/x-www-form-urlencoded"),
-        (b"\xff\xfe", "application/x-www-form-urlencoded"),
-        (b"a=1&a=2", "application/x-www-form-urlencoded"),
-        (b"x=" + b"y" * 20_000, "application/x-www-form-urlencoded"),
-        (b"&".join(b"k%d=v" % number for number in range(200)), "application/x-www-form-urlencoded"),
-        (b"", "application/x-www-form-urlencoded"),
-    ],
-)
-def test_bad_forms(world: Controller, content: bytes, kind: str) -> None:
-    answer = world.http.post(f"/{ACME}/oauth2/v2.0/token", content=content, headers={"Content-Type": kind})
-    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+BAD_FORMS = [
+    (b'{"grant_type": "client_credentials"}', "application/json"),
+    (b"grant_type=%ff%fe", "application/x-www-form-urlencoded"),
+    (b"\xff\xfe", "application/x-www-form-urlencoded"),
+    (b"a=1&a=2", "application/x-www-form-urlencoded"),
+    (b"x=" + b"y" * 20_000, "application/x-www-form-urlencoded"),
+    (b"&".join(b"k%d=v" % number for number in range(200)), "application/x-www-form-urlencoded"),
+    (b"", "application/x-www-form-urlencoded"),
+]
 
 
-@pytest.mark.parametrize("tenant", ["nobody", "common", "%00", "x" * 5000, "..%2f.."])
-def test_unknown_tenant(world: Controller, tenant: str) -> None:
-    answer = world.http.post(
-        f"/{tenant}/oauth2/v2.0/token",
-        data={"grant_type": "client_credentials", "client_id": "a", "client_secret": "b"},
-    )
-    assert answer.status_code in (400, 404)
-    assert "error" in answer.json()
+def test_bad_forms(world: Controller) -> None:
+    for content, kind in BAD_FORMS:
+        url = f"/{ACME}/oauth2/v2.0/token"
+        answer = world.http.post(url, content=content, headers={"Content-Type": kind})
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request"), content[:50]
+
+
+def test_unknown_tenant(world: Controller) -> None:
+    form = {"grant_type": "client_credentials", "client_id": "a", "client_secret": "b"}
+    for tenant in ("nobody", "common", "%00", "x" * 5000, "..%2f.."):
+        answer = world.http.post(f"/{tenant}/oauth2/v2.0/token", data=form)
+        assert answer.status_code in (400, 404), tenant
+        assert "error" in answer.json()
 
 
 def test_the_secret_is_nowhere_but_in_the_answer(
@@ -241,9 +238,9 @@ def public_pem(world: Controller) -> bytes:
 
 
 def hs256_with_the_public_key(world: Controller, claims: dict[str, Any]) -> str:
-    return jwt.encode(
-        {"alg": "HS256"}, claims, OctKey.import_key(public_pem(world) * 1), algorithms=["HS256"]
-    )
+    signed_part = f"{encoded({'alg': 'HS256', 'typ': 'JWT'})}.{encoded(claims)}"
+    signature = hmac.digest(public_pem(world), signed_part.encode(), "sha256")
+    return f"{signed_part}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
 
 
 def another_key(world: Controller, claims: dict[str, Any]) -> str:
@@ -305,25 +302,23 @@ def flipped(token: str, part: int) -> str:
     return ".".join(parts)
 
 
-@pytest.mark.parametrize("forgery", FORGED)
-def test_forged(world: Controller, forgery: str) -> None:
+def test_forged(world: Controller) -> None:
     token = world.token(Role.ADMINISTRATOR)
     assert call(world, token).status_code == 200
     assert call(world, signed(world, claims_of(token))).status_code == 200  # the forger's tools work
-    answer = call(world, FORGED[forgery](world, claims_of(token)))
-    assert answer.status_code == 401
-    assert answer.json()["error"]["code"] == "Unauthorized"
-    assert answer.headers["www-authenticate"].startswith("Bearer")
+    answers = {name: call(world, forge(world, claims_of(token))) for name, forge in FORGED.items()}
+    assert {name: answer.status_code for name, answer in answers.items()} == dict.fromkeys(FORGED, 401)
+    for answer in answers.values():
+        assert answer.json()["error"]["code"] == "Unauthorized"
+        assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
-@pytest.mark.parametrize(
-    "header", [None, "", "Bearer", "Bearer ", "Basic YTpi", "Token x", "bearer\tx", "x" * 3000]
-)
-def test_no_token(world: Controller, header: str | None) -> None:
-    answer = world.http.get("/probe/reader", headers={} if header is None else {"Authorization": header})
-    assert answer.status_code == 401
-    assert answer.headers["www-authenticate"].startswith("Bearer")
-    assert answer.json()["error"]["target"]
+def test_no_token(world: Controller) -> None:
+    for header in (None, "", "Bearer", "Bearer ", "Basic YTpi", "Token x", "bearer\tx", "x" * 3000):
+        answer = world.http.get("/probe/reader", headers={} if header is None else {"Authorization": header})
+        assert answer.status_code == 401, header
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+        assert answer.json()["error"]["target"]
 
 
 def test_the_published_key_checks_the_tokens(world: Controller) -> None:
@@ -354,10 +349,10 @@ def test_discovery(world: Controller) -> None:
     assert world.http.get("/nobody/v2.0/.well-known/openid-configuration").status_code == 400
 
 
-@pytest.mark.parametrize("host", ["evil.test/path?", "a b", "evil.test:99999999", "<script>", "evil@x"])
-def test_a_strange_host_name_is_not_repeated(world: Controller, host: str) -> None:
-    document = world.http.get(f"/{ACME}/v2.0/.well-known/openid-configuration", headers={"Host": host})
-    assert document.json()["token_endpoint"].startswith(URL)
+def test_a_strange_host_name_is_not_repeated(world: Controller) -> None:
+    for host in ("evil.test/path?", "a b", "evil.test:99999999", "<script>", "evil@x"):
+        document = world.http.get(f"/{ACME}/v2.0/.well-known/openid-configuration", headers={"Host": host})
+        assert document.json()["token_endpoint"].startswith(URL)
 
 
 def test_last_use_is_noted_now_and_then(world: Controller) -> None:
