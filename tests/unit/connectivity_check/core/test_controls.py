@@ -173,6 +173,8 @@ class TestWell:
     )
     def test_extras(self, extra: str, expected: Control) -> None:
         assert asked(*WELL, row=target(**{extra: True})) == (expected,)
+        assert asked(*WELL[:3], row=target(**{extra: True})) == (expected,), "a handshake is enough"
+        assert asked(*WELL[:2], row=target(**{extra: True})) == (), "a connection is not"
         proxied = asked(*WELL_PROXIED, row=target(proxy=PROXY, **{extra: True}))
         assert proxied == (replace(expected, proxy=PROXY, address="10.0.0.80"),)
 

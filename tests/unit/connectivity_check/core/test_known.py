@@ -205,6 +205,7 @@ def test_rows_that_accepted_alone_only(seen: tuple[Observation, ...], expected: 
         ((*WELL[:3], answered(Seen.TIMEOUT)), 1),
         ((*WELL[:3], answered(Seen.CONNECTION_RESET)), 0),
         ((*WELL[:3], answered(Seen.TIMEOUT), answered()), 0),
+        ((*WELL[:3], answered(Seen.TIMEOUT), answered(role=Role.ALTERNATE)), 1),
         (WELL[:3], 0),
         ((shaken(verified_public=False), answered(Seen.TIMEOUT)), 0),
         ((shaken(verified_public="yes"), answered(Seen.TIMEOUT)), 0),
