@@ -1,0 +1,113 @@
+"""The portal as one application, to be mounted at /portal."""
+
+from __future__ import annotations
+
+import logging
+from importlib import import_module
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.staticfiles import StaticFiles
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+
+from api.portal import sessions
+from api.portal.rendering import STATIC, page
+from api.portal.security_headers import SecurityHeaders
+from api.portal.visitor import PREFIX, Turned, Visitor, signed_in, stranger
+from api.problems import Problem
+from api.services.context import Services
+
+_log = logging.getLogger("api.portal")
+
+_PAGES = (
+    "pages_sign_in",
+    "pages_account",
+    "pages_machines",
+    "pages_orders",
+    "pages_actions",
+    "pages_preflights",
+    "pages_audit",
+    "pages_enrolment",
+    "pages_clients",
+    "pages_exclusions",
+    "pages_users",
+    "pages_groups",
+)
+
+
+def install(app: FastAPI, services: Services) -> None:
+    """Mount the portal, and send people who open the bare address there."""
+
+    @app.get("/", include_in_schema=False)
+    def home() -> RedirectResponse:
+        return RedirectResponse(f"{PREFIX}/", 307)
+
+    app.mount(PREFIX, create_portal(services))
+
+
+def create_portal(services: Services) -> FastAPI:
+    """Every page, the static files, the headers and the error pages."""
+    portal = FastAPI(title="Portal", docs_url=None, redoc_url=None, openapi_url=None)
+    portal.state.services = services
+    for name in _PAGES:
+        portal.include_router(import_module(f"api.portal.{name}").router)
+    portal.mount("/static", StaticFiles(directory=STATIC))
+    portal.add_exception_handler(Turned, _turn)
+    portal.add_exception_handler(Problem, _explain)
+    portal.add_exception_handler(HTTPException, _explain)
+    portal.add_exception_handler(RequestValidationError, _explain)
+    portal.add_exception_handler(Exception, _apologise)
+    portal.add_middleware(SecurityHeaders)
+    return portal
+
+
+def _turn(request: Request, error: Exception) -> Response:
+    """Elsewhere: htmx is told by its own header, since it would put a redirect's page into a fragment."""
+    assert isinstance(error, Turned)
+    if request.headers.get("hx-request"):
+        return Response(status_code=401, headers={"hx-redirect": error.location})
+    return RedirectResponse(error.location, 303)
+
+
+def _explain(request: Request, error: Exception) -> HTMLResponse:
+    """An error page in the person's language, with the reference that is also in the log."""
+    problem = _as_problem(error)
+    _log.info("refused", extra={"code": problem.code, "target": problem.target, "path": request.url.path})
+    visitor = _visitor_of(request)
+    services: Services = request.app.state.services
+    return page(
+        "error.html",
+        visitor,
+        services.clock.now(),
+        status=problem.status,
+        headers=problem.headers,
+        problem=problem,
+    )
+
+
+def _apologise(request: Request, error: Exception) -> HTMLResponse:
+    problem = Problem("InternalServerError", "Something went wrong in the controller")
+    _log.error("failed", exc_info=error, extra={"target": problem.target, "path": request.url.path})
+    return _explain(request, problem)
+
+
+def _as_problem(error: Exception) -> Problem:
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, HTTPException):
+        codes = {404: "ResourceNotFound", 405: "MethodNotAllowed"}
+        return Problem(codes.get(error.status_code, "BadRequest"), "There is no such page")
+    return Problem("InvalidInput", "The address has a part that cannot be read")
+
+
+def _visitor_of(request: Request) -> Visitor:
+    """The reader of an error page; a stranger when the session itself is what failed."""
+    services: Services = request.app.state.services
+    if sessions.COOKIE not in request.cookies:
+        return stranger(request)
+    try:
+        return signed_in(request, services)
+    except (Turned, Problem, SQLAlchemyError):
+        return stranger(request)
