@@ -29,7 +29,7 @@ class Disbelief(Exception):
 
 @dataclass(slots=True)
 class Agent:
-    """An agent's memory. `effects` counts how often each generation changed something: never more than once."""
+    """An agent's memory. `effects`: how often each generation changed something; more than once is wrong."""
 
     name: str
     key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
