@@ -26,6 +26,7 @@ from api.core.instant import parse_instant, render_instant
 from api.core.roles import Actor, Permission
 from api.problems import Problem, not_found
 from api.services import audit, events
+from api.services.addresses import note_addresses
 from api.services.context import Services
 from api.services.membership import agent_of, apply_facts, believed, mark_same_name
 from api.store.tables import EnrolmentToken, Group, Machine
@@ -191,6 +192,7 @@ def _take_in(services: Services, token: str, application: _Application, address:
         machine.enrolled_at = machine.last_seen = now
         machine.external_ip = address[:45] or None
         session.flush()
+        note_addresses(session, machine, now)
         detail = {"computer_name": machine.computer_name, "token": found.id, "address": address}
         detail |= {"again": again, "desired": machine.desired, "generation": machine.generation}
         audit.record(session, services, agent_of(machine), "machine.enrol", machine.id, detail)

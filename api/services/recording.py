@@ -12,6 +12,7 @@ from api.core.action_state import ACTIVE, ActionEvent, ActionStatus
 from api.core.check_in import SETTLED, CheckIn, Meaning, Ordered, follow_runs, meaning
 from api.core.roles import Actor, Role
 from api.services import audit, events
+from api.services.addresses import note_addresses
 from api.services.context import Services
 from api.services.isolation import SYSTEM, OrderRequest, advance, steer, steer_back
 from api.services.membership import agent_of, apply_facts, believed, mark_same_name
@@ -97,6 +98,7 @@ def _take_facts(
     session: Session, services: Services, machine: Machine, facts: dict[str, Any], *, own_host: bool
 ) -> None:
     apply_facts(machine, believed(facts, own_host=own_host))
+    note_addresses(session, machine, services.clock.now())
     name = str(facts.get("computer_name") or "").strip()
     if not name or name == machine.computer_name:
         return

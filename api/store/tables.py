@@ -131,6 +131,18 @@ class Machine(Base):
     )
 
 
+class AddressSpan(Base):
+    """From when to when a machine had an address; addresses move between machines, and orders must not."""
+
+    __tablename__ = "address_spans"
+    machine_id: Mapped[str] = mapped_column(ForeignKey("machines.id"), primary_key=True)
+    address: Mapped[str] = mapped_column(String(45), primary_key=True)
+    since: Mapped[datetime] = mapped_column(primary_key=True)
+    until: Mapped[datetime | None]
+    """None: as long as the machine is seen."""
+    __table_args__ = (Index("spans_by_address", "address", "since"),)
+
+
 class Order(Base):
     """The signed order of one generation, exactly as the agent gets it."""
 

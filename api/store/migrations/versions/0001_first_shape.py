@@ -297,6 +297,21 @@ def upgrade() -> None:
         )
 
     op.create_table(
+        "address_spans",
+        sa.Column("machine_id", sa.String(length=40), nullable=False),
+        sa.Column("address", sa.String(length=45), nullable=False),
+        sa.Column("since", Utc(), nullable=False),
+        sa.Column("until", Utc(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["machine_id"],
+            ["machines.id"],
+        ),
+        sa.PrimaryKeyConstraint("machine_id", "address", "since"),
+    )
+    with op.batch_alter_table("address_spans", schema=None) as batch_op:
+        batch_op.create_index("spans_by_address", ["address", "since"], unique=False)
+
+    op.create_table(
         "orders",
         sa.Column("machine_id", sa.String(length=40), nullable=False),
         sa.Column("generation", sa.Integer(), nullable=False),
