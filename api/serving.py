@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import uvicorn
 
 from api.app import create_app
 from api.settings import Settings
+from api.store.wake import open_wake
 from api.wiring import build_services
 
 
 def serve(settings: Settings) -> int:
     """Serve until told to stop; gives the exit code."""
+    services = build_services(settings)
+    wake = open_wake(services.database)
     uvicorn.run(
-        create_app(build_services(settings)),
+        create_app(replace(services, wake=wake)),
         host=settings.host,
         port=settings.port,
         ssl_certfile=settings.tls_cert,
@@ -21,4 +26,5 @@ def serve(settings: Settings) -> int:
         server_header=False,
         log_config=None,
     )
+    wake.close()
     return 0
