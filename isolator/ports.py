@@ -201,3 +201,31 @@ class OrderSource(Protocol):
     def stop(self) -> None:
         """Take no more requests; those being answered are finished. Safe to call twice."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A controller's reply: HTTP status and the JSON in its body (None when it is none)."""
+
+    status: int
+    body: object
+
+
+class ControllerClient(Protocol):
+    """One line to the controller; calls are made by one thread at a time."""
+
+    def post(self, path: str, body: Mapping[str, object], deadline_s: float) -> Reply:
+        """Ask and wait for the reply. IsolatorError when none comes in time or the line is not safe."""
+        ...
+
+    def close(self) -> None:
+        """Give the line up; from any thread, ending a call that waits. The next call opens a new one."""
+        ...
+
+
+class MachineFacts(Protocol):
+    """What the controller shows about this host beside its state."""
+
+    def facts(self) -> Mapping[str, object]:
+        """Name, platform, version, addresses; never raises, what is not known is left out."""
+        ...

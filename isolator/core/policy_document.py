@@ -172,11 +172,18 @@ def encode_order(order: IsolationOrder) -> dict[str, Any]:
         "duration_s": order.duration_s,
         "comment": order.comment,
         "on_silence": order.on_silence.value,
+        "exclusions": None
+        if order.exclusions is None
+        else [_encode_exclusion(each) for each in order.exclusions],
     }
 
 
 def decode_order(document: Mapping[str, Any]) -> IsolationOrder:
-    """The order back; KeyError, ValueError or TypeError when it is not one."""
+    """The order back; KeyError, ValueError or TypeError when it is not one.
+
+    One without `exclusions` (written before there were any) has those of agent.yaml.
+    """
+    exclusions = document.get("exclusions")
     return IsolationOrder(
         scope=IsolationScope(document["scope"]),
         lists=_strings(document["lists"]),
@@ -185,6 +192,7 @@ def decode_order(document: Mapping[str, Any]) -> IsolationOrder:
         duration_s=_duration(document["duration_s"]),
         comment=str(document["comment"]),
         on_silence=OnSilence(document["on_silence"]),
+        exclusions=None if exclusions is None else tuple(_decode_exclusion(each) for each in exclusions),
     )
 
 

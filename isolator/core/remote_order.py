@@ -27,9 +27,9 @@ from isolator.core.signed_fields import (
     whole,
 )
 from isolator.model import config as rules
+from isolator.model.exclusion import Direction, Exclusion
 from isolator.model.flow import Transport
 from isolator.model.order import HostState, IsolationScope, OnSilence
-from isolator.model.policy import Direction, Exclusion
 from isolator.model.remote_order import (
     Answer,
     Enrolment,

@@ -25,6 +25,10 @@ class FailureCode(Enum):
     STATE_UNWRITABLE = "state_unwritable"
     AGENT_UNREACHABLE = "agent_unreachable"
     IN_PROGRESS = "in_progress"
+    HELD_BY_CONTROLLER = "held_by_controller"
+    CONTROLLER_UNREACHABLE = "controller_unreachable"
+    CONTROLLER_REFUSED = "controller_refused"
+    NOT_BELIEVED = "not_believed"
     INTERNAL = "internal"
 
 
@@ -46,6 +50,10 @@ EXIT_CODES: dict[FailureCode, int] = {
     FailureCode.STATE_UNWRITABLE: 1,
     FailureCode.AGENT_UNREACHABLE: 3,
     FailureCode.IN_PROGRESS: 1,
+    FailureCode.HELD_BY_CONTROLLER: 1,
+    FailureCode.CONTROLLER_UNREACHABLE: 3,
+    FailureCode.CONTROLLER_REFUSED: 1,
+    FailureCode.NOT_BELIEVED: 2,
     FailureCode.INTERNAL: 1,
 }
 """Exit code of the `isolator` command for each failure; a missing pair is an error."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from isolator.model.exclusion import Exclusion
+
 
 class HostState(Enum):
     """Where the host is; `failed` is an outcome, not a state."""
@@ -33,7 +35,8 @@ class OnSilence(Enum):
 class IsolationOrder:
     """What was asked for. `lists` are names or absolute paths; empty `geo` means every geography.
 
-    `duration_s` is None for "until released". It is counted on CLOCK_BOOTTIME.
+    `duration_s` is None for "until released". It is counted on CLOCK_BOOTTIME. `exclusions` None means those
+    of agent.yaml; a controller's order brings its own, which take their place (none too).
     """
 
     scope: IsolationScope = IsolationScope.FULL
@@ -43,6 +46,7 @@ class IsolationOrder:
     duration_s: float | None = None
     comment: str = ""
     on_silence: OnSilence = OnSilence.ROLL_BACK
+    exclusions: tuple[Exclusion, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
 
 from allowlists.model import Entry
+from isolator.model.exclusion import Direction as Direction
+from isolator.model.exclusion import Exclusion as Exclusion
 from isolator.model.flow import Address, Network, Transport
 from isolator.model.order import IsolationScope
-
-
-class Direction(Enum):
-    """Who opens the connection, seen from the host."""
-
-    OUT = "out"
-    IN = "in"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,23 +21,6 @@ class ControlEndpoint:
 
     def __str__(self) -> str:
         return f"{self.host or self.address}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
-class Exclusion:
-    """An opening of the organisation's own, in force for selective isolation only.
-
-    `remote` is a network, or `pattern` a name or wildcard; `port` None means every port.
-    `uid` limits an outgoing exclusion to processes of that user (never the only condition).
-    """
-
-    name: str
-    direction: Direction
-    transport: Transport
-    port: int | None = None
-    remote: Network | None = None
-    pattern: str | None = None
-    uid: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

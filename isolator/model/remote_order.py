@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from isolator.model.exclusion import Exclusion
 from isolator.model.order import HostState, IsolationScope, OnSilence
-from isolator.model.policy import Exclusion
 from isolator.model.signed import Envelope, Refusal
 
 MAX_GENERATION = 2**31 - 1

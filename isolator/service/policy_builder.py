@@ -62,7 +62,7 @@ def build_policy(order: IsolationOrder, config: AgentConfig, facts: HostFacts, l
     """
     lists, entries, networks = _from_lists(order, config, load)
     control = control_endpoints(config)
-    exclusions = config.exclusions if order.scope is IsolationScope.SELECTIVE else ()
+    exclusions = _exclusions(order, config)
     if not entries and not networks:
         wish = f"profile {order.profile}" + (f", geography {','.join(order.geo)}" if order.geo else "")
         raise IsolatorError(
@@ -91,6 +91,14 @@ def build_policy(order: IsolationOrder, config: AgentConfig, facts: HostFacts, l
         limits=config.learn,
     )
     return BuiltPolicy(policy, lists)
+
+
+def _exclusions(order: IsolationOrder, config: AgentConfig) -> tuple[Exclusion, ...]:
+    """None for full isolation. What an order brings takes the place of agent.yaml's: what was shown and
+    confirmed when it was given is what is open, whatever this host's file says."""
+    if order.scope is not IsolationScope.SELECTIVE:
+        return ()
+    return config.exclusions if order.exclusions is None else order.exclusions
 
 
 def _from_lists(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from isolator.core.policy_document import decode_order, decode_policy, encode_order, encode_policy
+from isolator.model.exclusion import Exclusion
 from isolator.model.order import IsolationOrder, IsolationScope, OnSilence
 from isolator.model.policy import Policy
 from tests.golden.transactions import BY_ADDRESS, FULL, SELECTIVE
@@ -49,6 +50,18 @@ def test_an_order_survives_the_socket() -> None:
     )
     assert decode_order(_through_json(encode_order(order))) == order
     assert decode_order(_through_json(encode_order(IsolationOrder()))) == IsolationOrder()
+
+
+@pytest.mark.parametrize("exclusions", [None, (), SELECTIVE.exclusions])
+def test_the_exclusions_of_an_order_survive_the_journal(exclusions: tuple[Exclusion, ...] | None) -> None:
+    order = IsolationOrder(IsolationScope.SELECTIVE, exclusions=exclusions)
+    assert decode_order(_through_json(encode_order(order))) == order
+
+
+def test_an_order_from_before_there_were_exclusions_has_those_of_the_device() -> None:
+    document = encode_order(IsolationOrder())
+    del document["exclusions"]
+    assert decode_order(_through_json(document)).exclusions is None
 
 
 @pytest.mark.parametrize(

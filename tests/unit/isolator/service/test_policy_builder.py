@@ -70,6 +70,16 @@ def test_selective_adds_collaboration_and_exclusions() -> None:
     assert built.policy.exclusions == (exclusion,)
 
 
+@pytest.mark.parametrize(
+    "ordered", [(), (Exclusion("b", Direction.OUT, Transport.TCP, 8443, pattern="b.example"),)]
+)
+def test_the_exclusions_of_an_order_take_the_place_of_the_device_s(ordered: tuple[Exclusion, ...]) -> None:
+    own = Exclusion("a", Direction.OUT, Transport.TCP, 443, pattern="a.example")
+    built = build(replace(SELECTIVE, exclusions=ordered), exclusions=(own,))
+    assert built.policy.exclusions == ordered
+    assert not any(entry.host == "a.example" for entry in built.policy.entries)
+
+
 def test_full_isolation_knows_no_exclusions() -> None:
     exclusion = Exclusion("wiki", Direction.OUT, Transport.TCP, 443, pattern="wiki.test")
     built = build(exclusions=(exclusion,))
