@@ -76,7 +76,6 @@ class Means:
     control_proxy: ProxyServer | None = None
     other_proxies: tuple[ProxyServer, ...] = ()
     """Proxies that other rows go through, or that are configured but not used for this row."""
-    local_names: frozenset[str] = frozenset()
     random_label: str = ""
     """Twelve random letters, the same for the whole run."""
 

@@ -88,7 +88,6 @@ class Session:
             resolvers=resolvers,
             control_proxy=options.control_proxy,
             other_proxies=(*options.other_proxies, *sorted(routed | fallbacks, key=str)),
-            local_names=tools.network.local_names,
             random_label=self.random_label,
         )
 
