@@ -155,7 +155,8 @@ def straight(world: World, row: Target) -> bool | None:
     if row.tls and door.tls_of.get(row.host, door.tls) is not Tls.GOOD:
         return False
     if kind is Kind.OPAQUE:
-        return True
+        # Where any address accepts, an accepted connection proves nothing of this one.
+        return None if world.other_doors.tcp is Tcp.ACCEPT else True
     return True if door.page == Page() else None
 
 
