@@ -29,7 +29,7 @@ class Disbelief(Exception):
 
 @dataclass(slots=True)
 class Agent:
-    """An agent's memory. `effects`: how often each generation changed something; more than once is wrong."""
+    """An agent's memory. `effects`: how often each action was carried out; more than once is wrong."""
 
     name: str
     key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
@@ -42,7 +42,7 @@ class Agent:
     root: bytes = b""
     order_keys: dict[str, bytes] = field(default_factory=dict)
     keys_version: int | None = None
-    effects: dict[int, int] = field(default_factory=dict)
+    effects: dict[str, int] = field(default_factory=dict)
     machine_id: str = ""
 
     def __post_init__(self) -> None:
@@ -62,8 +62,12 @@ class Agent:
 
     def enrolled(self, answer: dict[str, Any]) -> None:
         """Pin what the enrolment answered."""
-        self.root = _unbase64(answer["root"])
-        self._take_keys(answer["keys"])
+        self.pin(_unbase64(answer["root"]), answer["keys"])
+
+    def pin(self, root: bytes, keys: object) -> None:
+        """Believe this root key from now on, and the order keys it vouches for."""
+        self.root = root
+        self._take_keys(keys)
 
     def check_in(self, *, wait_s: float = 0.0, delivered: int | None = None, **changes: Any) -> bytes:
         """The next check-in as bytes. `changes` replace parts of the document."""
@@ -123,11 +127,12 @@ class Agent:
 
     def obey(self, order: dict[str, Any]) -> None:
         """Become what the order says. The journal of a real agent makes this once per generation."""
-        wanted = (order["desired"], order["scope"] if order["desired"] == "isolated" else None)
         self.generation = order["generation"]
-        if wanted != (self.state, self.scope):
-            self.effects[self.generation] = self.effects.get(self.generation, 0) + 1
-        self.state, self.scope = wanted
+        self.state = order["desired"]
+        self.scope = order["scope"] if self.state == "isolated" else None
+        action = order["action_id"]
+        if action is not None:
+            self.effects[action] = self.effects.get(action, 0) + 1
 
     def restart(self) -> None:
         """A new process of the same agent: what a real one keeps on disk is kept, the rest is fresh."""

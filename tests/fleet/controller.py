@@ -1,0 +1,164 @@
+"""A controller process for the fleet: the real command, a state directory of its own, a client, a token."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from tests.fleet.wire import Answer, Wire
+
+START_S = 30.0
+_API = (sys.executable, "-m", "api")
+
+
+@dataclass
+class Controller:
+    """A controller that can be started, ended and killed again and again, on one port and one database."""
+
+    directory: Path
+    database: str = ""
+    """Its address; empty: SQLite in the directory."""
+    settings: Mapping[str, object] = field(default_factory=dict)
+    port: int = field(default_factory=lambda: free_port())
+    process: subprocess.Popen[bytes] | None = None
+    token: str = ""
+    """An access token, made by `sign_in`."""
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it and wait until it answers. RuntimeError with its log when it does not."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*_API, "serve", "--port", str(self.port), *self._where()],
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        until = time.monotonic() + START_S
+        while not answers(self.port):
+            if self.process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"the controller did not start:\n{self.log()[-3000:]}")
+            time.sleep(0.05)
+
+    def end(self, how: signal.Signals = signal.SIGTERM, within_s: float = 30.0) -> float:
+        """Tell it to end (or kill it); gives how long it took. Nothing when it is not running."""
+        if self.process is None:
+            return 0.0
+        started = time.monotonic()
+        self.process.send_signal(how)
+        try:
+            self.process.wait(within_s)
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
+            self.process = None
+        return time.monotonic() - started
+
+    def memory_mib(self) -> float:
+        """Resident memory of the process and the ones it started."""
+        assert self.process is not None
+        return sum(_rss_mib(each) for each in (self.process.pid, *_children(self.process.pid)))
+
+    def console(self, *words: str) -> Any:
+        """What a command of the console prints as JSON."""
+        done = subprocess.run(
+            [*_API, *words, *self._where(), "--json"],
+            env=self._environment(),
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(words)}: {done.stderr.decode()}")
+        return json.loads(done.stdout)
+
+    async def sign_in(self, role: str = "administrator") -> None:
+        """Make an API client and get its access token."""
+        made = await asyncio.to_thread(
+            self.console, "client", "create", "--name", f"fleet-{time.time_ns()}", "--role", role
+        )
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": made["client_id"],
+            "client_secret": made["client_secret"],
+            "scope": f"{self.url}/.default",
+        }
+        wire = Wire(self.url)
+        answer = await wire.post(
+            f"/{made['tenant_id']}/oauth2/v2.0/token",
+            urlencode(form).encode(),
+            20,
+            content_type="application/x-www-form-urlencoded",
+        )
+        wire.close()
+        self.token = answer.json()["access_token"]
+
+    async def call(self, path: str, body: Mapping[str, Any], *, timeout_s: float = 60.0) -> Answer:
+        """One POST to the API with the access token, on its own connection. Gone when there is no answer."""
+        wire = Wire(self.url)
+        try:
+            return await wire.post(
+                path,
+                json.dumps(body).encode(),
+                timeout_s,
+                content_type="application/json",
+                authorization=f"Bearer {self.token}",
+            )
+        finally:
+            wire.close()
+
+    def log(self) -> str:
+        """What it has written."""
+        return (self.directory / "log").read_text(errors="replace")
+
+    def _where(self) -> list[str]:
+        return ["--state-dir", str(self.directory), *(["--database", self.database] if self.database else [])]
+
+    def _environment(self) -> dict[str, str]:
+        given = {f"ISOLATOR_API_{name.upper()}": str(value) for name, value in self.settings.items()}
+        return {**os.environ, **given}
+
+
+def answers(port: int) -> bool:
+    """Whether somebody accepts connections there."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def free_port() -> int:
+    """A port that nobody uses at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _rss_mib(pid: int) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def _children(pid: int) -> list[int]:
+    found = [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return found + [deeper for each in found for deeper in _children(each)]

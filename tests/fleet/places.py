@@ -1,0 +1,65 @@
+"""Where a fleet's controller keeps its data: SQLite in a directory, or a PostgreSQL of its own."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from api.store.database import Database
+from tests.contract.api import postgresql
+from tests.fleet.controller import Controller
+
+SETTINGS = {
+    "isolations_per_hour": 1_000_000,
+    "calls_per_minute": 1_000_000,
+    "calls_per_hour": 1_000_000,
+    "logins_per_minute": 1_000_000,
+}
+"""The limits are tested elsewhere."""
+
+
+@dataclass
+class Place:
+    """A controller that is not started yet, and its database for looking into."""
+
+    controller: Controller
+    database: Database
+
+
+@contextmanager
+def place(directory: Path, backend: str, **settings: object) -> Iterator[Place]:
+    """A controller's place for the length of the block. RuntimeError without PostgreSQL."""
+    if backend == "sqlite":
+        with _opened(directory, f"sqlite:///{directory / 'controller.db'}", settings) as made:
+            yield made
+        return
+    programs = postgresql.probe()
+    if isinstance(programs, postgresql.Missing):
+        raise RuntimeError(f"{programs.code}: {programs.detail}")
+    with postgresql.running(programs) as server:
+        server.create("fleet")
+        with _opened(directory, server.url("fleet"), settings) as made:
+            yield made
+
+
+@contextmanager
+def _opened(directory: Path, url: str, settings: dict[str, object]) -> Iterator[Place]:
+    controller = Controller(directory, url, {**SETTINGS, **settings})
+    database = Database(url)
+    try:
+        yield Place(controller, database)
+    finally:
+        controller.end()
+        database.close()
+
+
+def limits_of_open_files(wanted: int) -> None:
+    """Let this process, and those it starts, hold as many connections. RuntimeError when that is refused."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        if hard != resource.RLIM_INFINITY and hard < wanted:
+            raise RuntimeError(f"{wanted} open files are needed, {hard} are allowed (ulimit -Hn)")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
