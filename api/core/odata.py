@@ -18,6 +18,8 @@ __all__ = ["MAX_LENGTH", "MAX_TOP", "ODataError", "Query", "parse_filter", "pars
 MAX_TOP = 10_000
 """The largest `$top`, and the most rows of one answer."""
 MAX_SKIP = 2**31 - 1
+MAX_TOKEN = 8192
+"""Characters of a `$skiptoken`; those we give stay below."""
 MAX_SELECTED = 100
 
 
@@ -55,8 +57,9 @@ def parse_query(options: Iterable[tuple[str, str]]) -> Query:
         option, field, read = _OPTIONS[key]
         if field in found:
             raise ODataError("it is given twice", 0, option)
-        if len(value) > MAX_LENGTH:
-            raise ODataError(f"it is longer than {MAX_LENGTH} characters", MAX_LENGTH, option)
+        longest = MAX_TOKEN if field == "skiptoken" else MAX_LENGTH
+        if len(value) > longest:
+            raise ODataError(f"it is longer than {longest} characters", longest, option)
         if not value.strip():
             raise ODataError("it is empty", 0, option)
         found[field] = read(value)

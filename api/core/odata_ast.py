@@ -56,7 +56,7 @@ class Literal:
     """A constant."""
 
     value: Value
-    position: int = field(default=0, compare=False)
+    position: int = field(default=0, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Path:
     """A property, `observed/state` in parts; inside any() and all() the first part may be its variable."""
 
     parts: tuple[str, ...]
-    position: int = field(default=0, compare=False)
+    position: int = field(default=0, compare=False, repr=False)
 
     def __str__(self) -> str:
         return "/".join(self.parts)

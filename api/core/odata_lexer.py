@@ -52,7 +52,7 @@ _INSTANT = (
     r"(?P<offset>[Zz]|[+\-]\d\d:\d\d|(?(time)[ ]\d\d:\d\d|(?!)))?"
 )
 _QUOTED = r"'[^']*(?:''[^']*)*'"
-# What may stand before a quoted text: OData 2's dates and GUIDs, and the type of an enum, as in Api.Status'Pending'.
+# Before a quoted text: OData 2's dates and GUIDs, and the type of an enum, as in Api.Status'Pending'.
 _TYPE = r"datetimeoffset|datetime|guid|(?:[A-Za-z_]\w*\.)+[A-Za-z_]\w*"
 _TOKEN = re.compile(
     rf"""

@@ -20,7 +20,7 @@ MAX_NODES = 200
 """Conditions, operators and functions in one filter."""
 MAX_ITEMS = 200
 """Values in one `in (…)`."""
-MAX_ORDER_KEYS = 10
+MAX_ORDER_KEYS = 5
 MAX_PATH = 4
 """Parts of a property's path."""
 
