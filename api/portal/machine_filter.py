@@ -105,7 +105,7 @@ def differs() -> ColumnElement[bool]:
 
 def matching(
     wanted: MachineFilter, actor: Actor, silent_since: datetime
-) -> Select[tuple[Machine, str | None]]:
+) -> Select[Machine, str]:
     """The machines (and their groups' names) that the filter and the actor let through, in order."""
     query = select(Machine, Group.name).outerjoin(Group, Group.id == Machine.group_id).where(visible(actor))
     conditions = [_attention(wanted.attention, silent_since)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -153,7 +154,7 @@ def steps_of(action: Action) -> tuple[Step, ...]:
 
 def _look(action: Action) -> str:
     parts = (action.status, action.delivered_at, action.applied_at, action.verified_at, action.ended_at)
-    return "-".join(str(each.timestamp()) if hasattr(each, "timestamp") else str(each) for each in parts)
+    return "-".join(str(each.timestamp()) if isinstance(each, datetime) else str(each) for each in parts)
 
 
 def _document(order: Order | None) -> dict[str, Any] | None:

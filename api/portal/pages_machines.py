@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import func, select
 
 from api.core.action_state import ACTIVE
 from api.core.roles import Actor, Permission
 from api.deps import ServicesOf
 from api.portal.evidence import read_report
+from api.portal.group_choice import groups_of
 from api.portal.machine_filter import (
     PAGE_SIZE,
     MachineFilter,
@@ -28,6 +31,9 @@ from api.store.tables import Action, Group, Machine
 
 router = APIRouter()
 
+AGES_S = 15
+"""How old "12 seconds ago" may get on an open page."""
+
 HISTORY = 10
 """So many actions a machine's page shows; the rest is one click away."""
 
@@ -40,16 +46,19 @@ def home(visitor: Person) -> RedirectResponse:
 
 
 @router.get("/machines")
-def machines(request: Request, visitor: Reader, services: ServicesOf) -> HTMLResponse:
-    """The list; for htmx only its changing part."""
+def machines(request: Request, visitor: Reader, services: ServicesOf) -> Response:
+    """The list; for htmx only its changing part, and 204 when that still looks as the page has `seen` it."""
     wanted = parse_filter(request.query_params)
+    values = _list(services, visitor.actor, wanted)
+    if request.query_params.get("seen") == values["look"]:
+        return Response(status_code=204)
     partial = request.headers.get("hx-target") == "results"
     return page(
         "machines/results.html" if partial else "machines/list.html",
         visitor,
         services.clock.now(),
         headers={"vary": "HX-Request"},
-        **_list(services, visitor.actor, wanted),
+        **values,
     )
 
 
@@ -62,25 +71,44 @@ def _list(services: Services, actor: Actor | None, wanted: MachineFilter) -> dic
         rows = session.execute(query.offset((wanted.page - 1) * PAGE_SIZE).limit(PAGE_SIZE)).all()
         active = session.execute(
             select(Action.machine_id, Action.id).where(
-                Action.machine_id.in_([machine.id for machine, _ in rows]),
+                Action.machine_id.in_([machine.id for machine, *_ in rows]),
                 Action.status.in_([each.value for each in ACTIVE]),
             )
         ).all()
-        return {
-            "wanted": wanted,
-            "rows": rows,
-            "total": total,
-            "pages": max(1, -(-total // PAGE_SIZE)),
-            "active": dict(active),  # type: ignore[arg-type]
-            "counts": count(session, actor, silent_since),
-            "groups": _groups(session, actor),
-            "silent_since": silent_since,
-        }
+        counts = count(session, actor, silent_since)
+    moving = dict(active)
+    return {
+        "wanted": wanted,
+        "rows": rows,
+        "total": total,
+        "pages": max(1, -(-total // PAGE_SIZE)),
+        "active": moving,
+        "counts": counts,
+        "groups": groups_of(services, actor),
+        "silent_since": silent_since,
+        "look": _look_of_list(services, rows, (total, counts, sorted(moving.items()))),
+    }
 
 
-def _groups(session: Any, actor: Actor) -> list[Group]:
-    found = session.scalars(select(Group).where(Group.tenant_id == actor.tenant_id).order_by(Group.name))
-    return [each for each in found if actor.reaches(each.id)]
+def _look_of_list(services: Services, rows: Sequence[Any], more: object) -> str:
+    """What the list shows, as a hash: it changes when the list would, and every few seconds for the ages."""
+    shown = [
+        (
+            each.id,
+            each.computer_name,
+            each.tags,
+            each.desired,
+            each.desired_scope,
+            each.observed_state,
+            each.observed_generation,
+            each.verified_at is None,
+            each.duplicate_since is None,
+            group,
+        )
+        for each, group in rows
+    ]
+    ages = int(services.clock.now().timestamp() // AGES_S)
+    return hashlib.sha256(repr((shown, more, ages)).encode("utf-8", "replace")).hexdigest()[:16]
 
 
 @router.get("/machines/{name}")
@@ -127,6 +155,7 @@ def _machine(
         visitor,
         now,
         machine=found,
+        groups=groups_of(services, visitor.actor),
         group=group,
         history=history[:HISTORY],
         more_history=len(history) > HISTORY,

@@ -97,6 +97,18 @@
     if (event.detail.xhr.status < 400) silent(false);
   });
 
+  // A live part that is put in anew keeps what the reader opened and how far they scrolled.
+  let opened = [];
+  let scrolled = [];
+  document.addEventListener("htmx:beforeSwap", () => {
+    opened = [...document.querySelectorAll("main details[id][open]")].map((each) => each.id);
+    scrolled = [...document.querySelectorAll("[data-scroll]")].map((each) => [each.id, each.scrollTop]);
+  });
+  document.addEventListener("htmx:afterSwap", () => {
+    for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
+    for (const [id, top] of scrolled) document.getElementById(id)?.scrollTo(0, top);
+  });
+
   // On wide windows the menu is always open; its summary is not shown there.
   const menu = document.querySelector(".menu");
   const wide = matchMedia("(min-width: 56.01rem)");
