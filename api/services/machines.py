@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, true
+from sqlalchemy import ColumnElement, and_, func, select, true
 from sqlalchemy.orm import Session
 
 from api.core.roles import Actor
@@ -27,19 +27,18 @@ def find(session: Session, actor: Actor, name: str, *, lock: bool = False) -> Ma
     404 when there is none the actor may see; a name that several machines carry finds the one seen last
     among those still enrolled. `lock`: hold its row until the transaction ends.
     """
-    wanted = or_(Machine.id == name.lower(), func.lower(Machine.computer_name) == name.lower())
-    query = (
+    # An id is more exact than a name, whatever name a machine gave itself; and it is found by its index.
+    by_id = select(Machine).where(visible(actor), Machine.id == name.lower())
+    machine = session.scalars(by_id.with_for_update() if lock else by_id).one_or_none()
+    if machine is not None:
+        return machine
+    by_name = (
         select(Machine)
-        .where(visible(actor), wanted)
-        .order_by(
-            # An id is more exact than a name, whatever name a machine gave itself.
-            (Machine.id == name.lower()).desc(),
-            Machine.unenrolled_at.is_(None).desc(),
-            Machine.last_seen.desc(),
-        )
+        .where(visible(actor), func.lower(Machine.computer_name) == name.lower())
+        .order_by(Machine.unenrolled_at.is_(None).desc(), Machine.last_seen.desc())
         .limit(1)
     )
-    machine = session.scalars(query.with_for_update() if lock else query).one_or_none()
+    machine = session.scalars(by_name.with_for_update() if lock else by_name).one_or_none()
     if machine is None:
         raise not_found("Machine", name)
     return machine
