@@ -7,6 +7,7 @@ subqueries: whoever selects needs no join.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,16 +15,12 @@ from sqlalchemy import Integer, Text, and_, case, false, func, literal, select
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from api.core.odata_ast import OrderKey, Path
-from api.store.odata_dialect import Column, Dialect
-from api.store.odata_sql import Kind, Properties, Property
+from api.store.odata_dialect import Column, Dialect, Elements
+from api.store.odata_sql import Kind, Properties, Property, Resource
 from api.store.tables import Action, Group, Machine
 
 INACTIVE_AFTER = timedelta(days=7)
 """Silent for longer, Microsoft calls a device Inactive."""
-MACHINE_ORDER = (OrderKey(Path(("firstSeen",)), descending=True),)
-"""Newest first. Not by lastSeen: it changes with every check-in, and paging by it would lose machines."""
-ACTION_ORDER = (OrderKey(Path(("creationDateTimeUtc",)), descending=True),)
-"""Newest first."""
 
 
 def machine_properties(dialect: Dialect, now: datetime) -> Properties:
@@ -39,11 +36,16 @@ def machine_properties(dialect: Dialect, now: datetime) -> Properties:
             Property(
                 "ipAddresses",
                 Kind.LIST,
-                elements=lambda: dialect.elements(_of(Machine.facts), "ip_addresses"),
+                elements=lambda: _filled(dialect.elements(_of(Machine.facts), "ip_addresses")),
                 members=dict.fromkeys(("ipAddress", "macAddress", "type", "operationalStatus"), Kind.NAME),
             ),
         ),
     )
+
+
+def _filled(elements: Elements) -> Elements:
+    """The same, with empty texts as null: so the answer shows them."""
+    return replace(elements, member=lambda name: func.nullif(elements.member(name), ""))
 
 
 def _of(attribute: InstrumentedAttribute[Any]) -> Column:
@@ -134,7 +136,7 @@ _ERROR_FAILED = 0x80004005 - 2**32
 """HRESULT E_FAIL, as `errorHResult` has it."""
 
 
-def action_properties(_dialect: Dialect) -> Properties:
+def action_properties(_dialect: Dialect, _now: datetime) -> Properties:
     """The properties of a machine action; nothing of it is in JSON, so both dialects have the same."""
     machine = aliased(Machine)
     computer = select(machine.computer_name).where(machine.id == Action.machine_id)
@@ -173,3 +175,9 @@ def action_properties(_dialect: Dialect) -> Properties:
             Property("troubleshootInfo", Kind.NESTED),
         ),
     )
+
+
+MACHINES = Resource(machine_properties, (OrderKey(Path(("firstSeen",)), descending=True),))
+"""Newest first. Not by lastSeen: it changes with every check-in, and paging by it would lose machines."""
+ACTIONS = Resource(action_properties, (OrderKey(Path(("creationDateTimeUtc",)), descending=True),))
+"""Newest first."""

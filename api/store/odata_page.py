@@ -10,8 +10,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, Row, Select, Text, and_, case, func, literal, or_
@@ -22,13 +23,11 @@ from api.core.instant import parse_instant, render_instant
 from api.core.odata import MAX_TOP, ODataError, Query
 from api.core.odata_lexer import MAX_INTEGER
 from api.store.odata_dialect import Column, Dialect, dialect_of
-from api.store.odata_sql import Kind, Properties, Property, folded, where
+from api.store.odata_sql import Kind, Properties, Property, Resource, folded, where
 from api.store.tables import Utc
 
 ORDERED_LENGTH = 128
 """Texts are ordered by this many characters, so that a token stays short whatever they hold."""
-Describe = Callable[[Dialect], Properties]
-"""Gives a resource's properties in the words of a database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +54,19 @@ class _Key:
     nullable: bool
 
 
-def fetch(
-    session: Session,
-    statement: Select[Any],
-    describe: Describe,
-    query: Query,
-    default: tuple[ast.OrderKey, ...],
-) -> Page:
+def fetch(session: Session, statement: Select[Any], resource: Resource, query: Query, now: datetime) -> Page:
     """The page of `statement` (already limited to what the caller may see) that the query asks for.
 
-    `default` orders when `$orderby` does not; the resource's key always breaks ties. ODataError when the
-    query does not fit the resource, or its token belongs to another query.
+    The statement selects from the resource's table, for example `select(Machine).where(…)`; it may join others,
+    as long as a row stays one row. The resource's key always breaks ties of the order.
+    ODataError when the query does not fit the resource, or its token belongs to another query.
     """
     dialect = dialect_of(session.get_bind().dialect.name)
-    properties = describe(dialect)
+    properties = resource.describe(dialect, now)
     selected = properties.selected(query.select)
     if query.filter is not None:
         statement = statement.where(where(query.filter, properties, dialect))
-    keys = _keys(query.order or default, properties, dialect)
+    keys = _keys(query.order or resource.order, properties, dialect)
     count = session.scalar(_counting(statement)) if query.count else None
 
     mark = _mark(properties, query)
