@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from api.deps import Operator, ServicesOf
+from api.deps import Administrator, Operator, ServicesOf
 from api.problems import Problem
 from api.schemas.action import ActionOut, CommentBody, IsolateBody, action_out
+from api.schemas.custody import EnvelopeOut, ForcedReleaseBody
 from api.services import isolation
+from api.services.forced_release import forced_release
 from api.services.isolation import OrderRequest
 from api.store.tables import Machine
+from isolator.core.signed import encode_envelope
 
 router = APIRouter(tags=["orders"])
 
@@ -52,6 +55,15 @@ def cancel(action_id: str, body: CommentBody, actor: Operator, services: Service
     """Withdraw an order that no agent has taken yet."""
     action = isolation.cancel(services, actor, action_id, body.Comment)
     return action_out(action, _name(services, action.machine_id))
+
+
+@router.post("/machines/{machine_id}/forcedrelease", status_code=201)
+def force_release(
+    machine_id: str, body: ForcedReleaseBody, actor: Administrator, services: ServicesOf
+) -> EnvelopeOut:
+    """A signed file that lets one device go when it cannot reach the controller; single use."""
+    _, envelope = forced_release(services, actor, machine_id, body.Comment, float(body.LastsSeconds))
+    return EnvelopeOut(**encode_envelope(envelope))
 
 
 def _place(services: ServicesOf, actor: Operator, request: OrderRequest) -> ActionOut:

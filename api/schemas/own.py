@@ -68,6 +68,14 @@ class TagsBody(BaseModel):
     tags: list[str] = Field(max_length=100)
 
 
+class TagBody(BaseModel):
+    """One tag to add or to remove, as Microsoft's call has it."""
+
+    model_config = ConfigDict(strict=True)
+    Value: str = Field(min_length=1, max_length=100)
+    Action: Literal["Add", "Remove"]
+
+
 class ExclusionBody(BaseModel):
     """A new exclusion; the keys of agent.yaml's `exclusions`."""
 

@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from allowlists.model import ParseError
 from api.core.roles import Actor
 from api.problems import Problem, not_found
 from api.services import audit
 from api.services.context import Services
-from api.store.tables import Exclusion, Group
+from api.services.groups import find_group
+from api.store.tables import Exclusion
 from isolator.model import config as rules
 from isolator.model.flow import Transport
 from isolator.model.policy import Direction
@@ -23,10 +25,11 @@ _KEYS = frozenset({"direction", "remote", "port", "protocol", "process"})
 
 
 def list_exclusions(services: Services, actor: Actor) -> list[Exclusion]:
-    """The tenant's exclusions by name."""
+    """The tenant's exclusions by name, as far as they hold for groups of the actor's."""
     with services.database.read() as session:
         query = select(Exclusion).where(Exclusion.tenant_id == actor.tenant_id).order_by(Exclusion.name)
-        return list(session.scalars(query))
+        found = session.scalars(query)
+        return [each for each in found if each.group_id is None or actor.reaches(each.group_id)]
 
 
 def create_exclusion(
@@ -38,10 +41,7 @@ def create_exclusion(
     """
     cleaned = check_spec(name, spec)
     with services.database.write() as session:
-        if group_id is not None:
-            group = session.get(Group, group_id)
-            if group is None or group.tenant_id != actor.tenant_id:
-                raise not_found("Group", str(group_id))
+        _check_reach(session, actor, group_id)
         same = select(Exclusion).where(Exclusion.tenant_id == actor.tenant_id, Exclusion.name == name)
         if session.scalars(same).first() is not None:
             raise Problem("InvalidInput", f"there is an exclusion {name!a} already")
@@ -67,9 +67,17 @@ def delete_exclusion(services: Services, actor: Actor, exclusion_id: str) -> Non
         exclusion = session.get(Exclusion, exclusion_id.lower())
         if exclusion is None or exclusion.tenant_id != actor.tenant_id:
             raise not_found("Exclusion", exclusion_id)
+        _check_reach(session, actor, exclusion.group_id)
         detail = {"name": exclusion.name, "spec": exclusion.spec}
         session.delete(exclusion)
-        audit.record(session, services, actor, "exclusion.delete", exclusion_id, detail)
+        audit.record(session, services, actor, "exclusion.delete", exclusion.id, detail)
+
+
+def _check_reach(session: Session, actor: Actor, group_id: int | None) -> None:
+    if group_id is not None:
+        find_group(session, actor, group_id)
+    elif actor.groups is not None:
+        raise Problem("Forbidden", "you are limited to groups; this exclusion holds for every group")
 
 
 def check_spec(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
