@@ -56,14 +56,15 @@ def instance(request: Request, services: ServicesOf, authorization_endpoint: str
         host, tenant = asked.hostname or "", asked.path.strip("/").split("/")[0]
     except ValueError:
         host, tenant = "", ""
+    # MSAL also asks about `common`, for the other names of a host, when a token was refused.
     found = tenants.find(services, tenant)
-    if found is None or not host:
+    if (found is None and tenant != "common") or not host:
         refusal = OAuthRefusal("invalid_instance", "the authority is not known here", 50049)
         return oauth_answer(request, services, refusal)
     own = _address(request, services)
     name = own.removeprefix("https://")
     document = {
-        "tenant_discovery_endpoint": f"{own}/{found.id}/v2.0/.well-known/openid-configuration",
+        "tenant_discovery_endpoint": f"{own}/{found.id if found else tenant}/v2.0/.well-known/openid-configuration",
         "api-version": "1.1",
         "metadata": [{"preferred_network": name, "preferred_cache": name, "aliases": [name]}],
     }

@@ -344,6 +344,12 @@ def test_discovery(world: Controller) -> None:
         params={"authorization_endpoint": f"{URL}/{ACME}/oauth2/v2.0/authorize", "api-version": "1.1"},
     )
     assert instance.json()["tenant_discovery_endpoint"].startswith(URL)
+    common = world.http.get(
+        "/common/discovery/instance",
+        params={"authorization_endpoint": "https://login.microsoftonline.com/common/oauth2/authorize"},
+        headers={"Host": "login.microsoftonline.com"},
+    )
+    assert common.json()["metadata"][0]["aliases"] == ["login.microsoftonline.com"]
     unknown = world.http.get("/common/discovery/instance", params={"authorization_endpoint": "http://["})
     assert (unknown.status_code, unknown.json()["error"]) == (400, "invalid_instance")
     assert world.http.get("/nobody/v2.0/.well-known/openid-configuration").status_code == 400
