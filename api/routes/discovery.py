@@ -62,9 +62,9 @@ def instance(request: Request, services: ServicesOf, authorization_endpoint: str
         refusal = OAuthRefusal("invalid_instance", "the authority is not known here", 50049)
         return oauth_answer(request, services, refusal)
     own = _address(request, services)
-    name = own.removeprefix("https://")
+    name, wanted = own.removeprefix("https://"), found.id if found else tenant
     document = {
-        "tenant_discovery_endpoint": f"{own}/{found.id if found else tenant}/v2.0/.well-known/openid-configuration",
+        "tenant_discovery_endpoint": f"{own}/{wanted}/v2.0/.well-known/openid-configuration",
         "api-version": "1.1",
         "metadata": [{"preferred_network": name, "preferred_cache": name, "aliases": [name]}],
     }
