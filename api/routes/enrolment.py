@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from api.core.instant import render_instant
 from api.deps import Administrator, ServicesOf
@@ -22,18 +22,21 @@ def list_tokens(actor: Administrator, services: ServicesOf) -> list[TokenOut]:
 
 
 @router.post("/enrolmenttokens", status_code=201)
-def create_token(body: TokenBody, actor: Administrator, services: ServicesOf) -> NewTokenOut:
+def create_token(
+    body: TokenBody, response: Response, actor: Administrator, services: ServicesOf
+) -> NewTokenOut:
     """A new token; its text is in this answer and nowhere else."""
+    response.headers["Cache-Control"] = "no-store"
     new = enrolment.create_token(
         services, actor, uses=body.uses, lasts_s=float(body.lastsSeconds), group_id=body.groupId
     )
     return NewTokenOut(**_token(new.row).model_dump(), token=new.text)
 
 
-@router.delete("/enrolmenttokens/{token_id}", status_code=204)
-def revoke_token(token_id: str, actor: Administrator, services: ServicesOf) -> None:
+@router.post("/enrolmenttokens/{token_id}/revoke")
+def revoke_token(token_id: str, actor: Administrator, services: ServicesOf) -> TokenOut:
     """End a token; machines that came in by it stay. Twice is once."""
-    enrolment.revoke_token(services, actor, token_id.lower())
+    return _token(enrolment.revoke_token(services, actor, token_id.lower()))
 
 
 @router.post("/machines/{machine_id}/unenrol")

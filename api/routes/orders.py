@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from api.deps import Administrator, Operator, ServicesOf
 from api.problems import Problem
@@ -59,9 +59,10 @@ def cancel(action_id: str, body: CommentBody, actor: Operator, services: Service
 
 @router.post("/machines/{machine_id}/forcedrelease", status_code=201)
 def force_release(
-    machine_id: str, body: ForcedReleaseBody, actor: Administrator, services: ServicesOf
+    machine_id: str, body: ForcedReleaseBody, response: Response, actor: Administrator, services: ServicesOf
 ) -> EnvelopeOut:
     """A signed file that lets one device go when it cannot reach the controller; single use."""
+    response.headers["Cache-Control"] = "no-store"
     _, envelope = forced_release(services, actor, machine_id, body.Comment, float(body.LastsSeconds))
     return EnvelopeOut(**encode_envelope(envelope))
 
