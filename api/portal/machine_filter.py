@@ -103,9 +103,7 @@ def differs() -> ColumnElement[bool]:
     return Machine.desired != Machine.observed_state
 
 
-def matching(
-    wanted: MachineFilter, actor: Actor, silent_since: datetime
-) -> Select[Machine, str]:
+def matching(wanted: MachineFilter, actor: Actor, silent_since: datetime) -> Select[Machine, str]:
     """The machines (and their groups' names) that the filter and the actor let through, in order."""
     query = select(Machine, Group.name).outerjoin(Group, Group.id == Machine.group_id).where(visible(actor))
     conditions = [_attention(wanted.attention, silent_since)]

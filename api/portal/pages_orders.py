@@ -11,6 +11,7 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import select
 
+from allowlists.files import SHIPPED
 from api.core.action_state import ACTIVE
 from api.core.roles import Actor
 from api.deps import ServicesOf
@@ -26,12 +27,15 @@ from api.store.tables import Action, Machine
 router = APIRouter()
 
 SCOPES = ("full", "selective")
+COLLABORATION = "collaboration"
+"""The list that agents add to every selective isolation by themselves (Outlook and Teams)."""
+
 OVERRIDES = ("cap", "tag", "own_host")
 
 
 @dataclass(frozen=True, slots=True)
 class OpenList:
-    """An allow list as the confirmation shows it."""
+    """An allow list as the confirmation shows it; `id` is the name by which agents load it."""
 
     id: str
     title: str
@@ -55,13 +59,13 @@ def open_lists() -> Sequence[OpenList]:
     """The lists that come with the controller; they do not change while it runs."""
     return tuple(
         OpenList(
-            each.list_id,
+            name,
             each.name,
             each.version,
             tuple(dict.fromkeys(entry.pattern for entry in each.entries)),
             len(each.networks),
         )
-        for each in lists.shipped()
+        for name, each in zip(SHIPPED, lists.shipped(), strict=True)
     )
 
 
@@ -118,7 +122,7 @@ def _order(name: str, visitor: Visitor, form: Form, services: Services, *, isola
 def _wish(form: Form) -> Wish:
     """The form's values; only what a page of ours offers."""
     scope = form.text("scope")
-    known = {each.id for each in open_lists()}
+    known = {each.id for each in open_lists()} - {COLLABORATION}
     return Wish(
         scope=scope if scope in SCOPES else "full",
         comment=form.text("comment"),
@@ -182,7 +186,8 @@ def _opening(
     return {
         "against": against,
         "exclusions": exclusions,
-        "open_lists": open_lists(),
+        "open_lists": [each for each in open_lists() if each.id != COLLABORATION],
+        "collaboration": next(each for each in open_lists() if each.id == COLLABORATION),
         "control": services.settings.url,
         "lasts_s": services.settings.isolation_lasts_s,
     }

@@ -164,9 +164,10 @@ def serving(scene: Scene, directory: Path) -> Iterator[Scene]:
     chain, key = directory / "chain.pem", directory / "key.pem"
     chain.write_bytes(b"".join(each.bytes() for each in certificate.cert_chain_pems))
     certificate.private_key_pem.write_to_path(key)
+    app = create_app(scene.world.services)
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        create_app(scene.world.services),
+        app,
         ssl_certfile=chain,
         ssl_keyfile=key,
         log_config=None,
