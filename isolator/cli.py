@@ -13,12 +13,16 @@ from typing import Any
 
 from isolator.model.failure import FailureCode, IsolatorError
 
+MAX_RELEASE_FILE = 32 * 1024
+"""Bytes; a release file has less than one thousand."""
+
 EXAMPLES = """examples:
   isolator isolate --list streamlined --geo EU --comment "INC-4711, call the SOC: 555-0100"
   isolator isolate --type selective --for 4h
   isolator status
   isolator explain tcp://edr-neu.eu.endpoint.security.microsoft.com:443
   isolator release --comment "INC-4711 closed"
+  isolator release --file forced-release.json
 
 exit codes: 0 done; 1 failed, nothing changed or rolled back; 2 usage or bad input;
             3 agent not reachable; 4 not permitted or not supported here
@@ -65,6 +69,11 @@ def parser() -> argparse.ArgumentParser:
     _add_isolate(command("isolate", "cut this host off", "isolator isolate --geo EU --for 4h", reports))
     release = command("release", "let this host go", 'isolator release --comment "INC-4711 closed"', reports)
     release.add_argument("--comment", default="", metavar="TEXT", help="the reason, told to the person here")
+    release.add_argument(
+        "--file",
+        metavar="FORCED_RELEASE",
+        help="release by a signed file of the controller (isolator-api forced-release), which works offline",
+    )
     command(
         "status",
         "say whether this host is isolated, as read from the kernel",
@@ -214,7 +223,10 @@ def _isolate(args: argparse.Namespace) -> int:
 def _release(args: argparse.Namespace) -> int:
     from isolator.wiring import ask_or_start_agent
 
-    answer = ask_or_start_agent(_places(args), {"do": "release", "comment": args.comment})
+    request: dict[str, object] = {"do": "release", "comment": args.comment}
+    if args.file is not None:
+        request = {"do": "forced_release", "document": read_release(Path(args.file))}
+    answer = ask_or_start_agent(_places(args), request)
     if args.json:
         _print_json(answer)
     elif answer["changed"]:
@@ -222,6 +234,23 @@ def _release(args: argparse.Namespace) -> int:
     else:
         print("already released: this host was not isolated")
     return 0
+
+
+def read_release(path: Path) -> dict[str, Any]:
+    """The forced release in a file, unjudged; IsolatorError BAD_ORDER when it cannot be one."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_RELEASE_FILE + 1)
+        document = json.loads(content) if len(content) <= MAX_RELEASE_FILE else None
+    except OSError as error:
+        sentence = f"the release file {path} cannot be read: {error.strerror or error}"
+        raise IsolatorError(FailureCode.BAD_ORDER, "read_release", sentence) from error
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        sentence = f"{path} is no release file: get one from `isolator-api forced-release MACHINE -o FILE`"
+        raise IsolatorError(FailureCode.BAD_ORDER, "read_release", sentence)
+    return document
 
 
 def _status(args: argparse.Namespace) -> int:
@@ -317,8 +346,9 @@ def _shown_preview(answer: Any) -> str:
 
 
 def _shown_status(status: Any) -> str:
+    controller = _shown_controller(status.get("controller"))
     if status["state"] == "connected":
-        return "connected: this host is not isolated"
+        return "\n".join(["connected: this host is not isolated", *controller])
     enforcement = status["enforcement"]
     verified = "verified in the kernel" if enforcement["verified"] else "NOT as ordered in the kernel"
     dropped = sum(status["counters"]["dropped"].values())
@@ -331,5 +361,18 @@ def _shown_status(status: Any) -> str:
         f"  control   {'answers' if status['control_channel']['ok'] else 'SILENT'}",
         f"  learned   {len(status['learned'])} addresses",
         f"  dropped   {dropped} packets, repairs {enforcement['repairs']}",
+        *controller,
     ]
     return "\n".join(lines)
+
+
+def _shown_controller(controller: Any) -> list[str]:
+    if not controller:
+        return []
+    if not controller["enrolled"]:
+        return [f"  managed   by {controller['url']}, not enrolled yet"]
+    held = ", which holds this host isolated" if controller["holds"] else ""
+    contact = controller["last_contact_at"] or "not since this agent started"
+    return [
+        f"  managed   by {controller['url'] or 'a controller without a line'}{held}; last answer {contact}"
+    ]

@@ -61,17 +61,22 @@ def make_agent(where: Places, *, standalone: bool) -> Agent:
     # Imported here: a command that only asks an agent must not wait for what only agents need.
     from allowlists.files import load
     from isolator.adapters.agent_config import load_config
+    from isolator.adapters.api_client import HttpsControllerClient
     from isolator.adapters.clock import SystemClock
     from isolator.adapters.control_probe import TcpControlProbe
     from isolator.adapters.flow_table import LinuxFlowTable
     from isolator.adapters.host_facts import LinuxHostInspector
+    from isolator.adapters.machine_facts import LinuxMachineFacts
     from isolator.adapters.nftables import NftablesBackend
     from isolator.adapters.notify import PersonNotifier
     from isolator.adapters.resolver import DnsNameResolver
     from isolator.adapters.state_file import StateFile
     from isolator.service.agent import Agent
     from isolator.service.controller import Controller, Outside
+    from isolator.service.controller_link import ControllerLink, Outgoing
     from isolator.service.dns_learner import DnsLearner
+    from isolator.service.link_state import LinkState
+    from isolator.service.remote_orders import RemoteOrders
 
     backend = NftablesBackend()
     clock = SystemClock()
@@ -93,7 +98,13 @@ def make_agent(where: Places, *, standalone: bool) -> Agent:
     )
     gate = DnsLearner(backend, clock)
     controller = Controller(outside, gate, load_config=configure, load_list=load, queue_number=QUEUE_NUMBER)
-    return Agent(controller, OrderSocket(where.socket), standalone=standalone)
+    # What the controller said counts in every agent; only the service keeps a line to it.
+    remote = RemoteOrders(controller, LinkState(StateFile(where.state_dir / "link.json")))
+    link = None
+    if not standalone and configure().controller is not None:
+        facts = LinuxMachineFacts(lambda: inspector.facts().own_addresses)
+        link = ControllerLink(remote, Outgoing(HttpsControllerClient, configure, facts))
+    return Agent(controller, OrderSocket(where.socket), remote=remote, link=link, standalone=standalone)
 
 
 def _packet_queue() -> PacketQueue:

@@ -14,6 +14,8 @@ from isolator.model.order import HostState, ReleaseOrder
 from isolator.ports import OrderSource, Request, Response
 from isolator.service import report
 from isolator.service.controller import Controller, Outcome
+from isolator.service.controller_link import ControllerLink
+from isolator.service.remote_orders import RemoteOrders
 
 LOG = logging.getLogger(__name__)
 
@@ -24,31 +26,50 @@ IDLE_S = 2.0
 
 
 class Agent:
-    """One host's agent. `standalone`: it was started for an order and ends when the host is free again."""
+    """One host's agent. `standalone`: it was started for an order and ends when the host is free again.
 
-    def __init__(self, controller: Controller, source: OrderSource, *, standalone: bool = False) -> None:
+    `remote` stands for the controller's word, which counts with and without a `link` to it.
+    """
+
+    def __init__(
+        self,
+        controller: Controller,
+        source: OrderSource,
+        *,
+        remote: RemoteOrders,
+        link: ControllerLink | None = None,
+        standalone: bool = False,
+    ) -> None:
         self.controller = controller
         self.source = source
+        self.remote = remote
+        self.link = link
         self.standalone = standalone
         self._stop = threading.Event()
         self._asked_at = time.monotonic()
         self._answers: dict[str, Callable[[Request], Mapping[str, Any]]] = {
             "isolate": self._isolate,
             "release": self._release,
-            "status": lambda _: report.status(self.controller),
+            "forced_release": self._forced_release,
+            "status": self._status,
             "explain": lambda request: report.explanation(self.controller, _text(request, "destination")),
         }
 
     def run(self) -> None:
         """Converge to the last order, then serve until stopped. The host's isolation outlives the agent."""
         self.controller.recover()
+        self.remote.settle()
         self.source.serve(self.answer)
         LOG.info("agent ready, host is %s", self.controller.state.value)
+        if self.link is not None:
+            self.link.start()
         try:
             while not self._stop.wait(TICK_S):
                 self._tick()
         finally:
             self.source.stop()
+            if self.link is not None:
+                self.link.stop()
 
     def stop(self) -> None:
         """Let `run` return; what is in the kernel stays as it is."""
@@ -57,6 +78,8 @@ class Agent:
     def _tick(self) -> None:
         try:
             self.controller.tick()
+            self.remote.watch()
+            self._look()
         except IsolatorError as error:
             LOG.error("%s: %s", error.operation, error.sentence)
         except Exception:
@@ -79,7 +102,9 @@ class Agent:
                 raise IsolatorError(
                     FailureCode.BAD_ORDER, "answer", f"the agent does not know {request.get('do')!r}"
                 )
-            return {"ok": True, "result": handler(request)}
+            result = handler(request)
+            self._look()
+            return {"ok": True, "result": result}
         except IsolatorError as error:
             LOG.warning("%s: %s", error.operation, error.sentence)
             return error.response()
@@ -100,8 +125,9 @@ class Agent:
             ) from error
         if request.get("dry_run") is True:
             return self.controller.preview(order)
-        outcome = self.controller.isolate(order)
-        return self._done(outcome)
+        with self.remote.lock:
+            self.remote.check_local("isolate")
+            return self._done(self.controller.isolate(order))
 
     def _with_defaults(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """What the order leaves open, as agent.yaml has it."""
@@ -112,10 +138,32 @@ class Agent:
         return {**body, **{key: value for key, value in defaults.items() if body[key] is None}}
 
     def _release(self, request: Request) -> Mapping[str, Any]:
-        outcome = self.controller.release(ReleaseOrder(_text(request, "comment", "")))
+        order = ReleaseOrder(_text(request, "comment", ""))
+        with self.remote.lock:
+            self.remote.check_local("release")
+            return self._released(self.controller.release(order))
+
+    def _forced_release(self, request: Request) -> Mapping[str, Any]:
+        with self.remote.lock:
+            return self._released(self.remote.forced_release(request.get("document")))
+
+    def _released(self, outcome: Outcome) -> Mapping[str, Any]:
         if self.standalone:
             threading.Timer(0.2, self.stop).start()
         return self._done(outcome)
+
+    def _status(self, _: Request) -> Mapping[str, Any]:
+        return {**report.status(self.controller), "controller": self._controller_shown()}
+
+    def _controller_shown(self) -> Mapping[str, Any] | None:
+        """Where the controller's word comes from; None on a host that belongs to none."""
+        if self.link is not None:
+            return self.link.shown()
+        return self.remote.shown() if self.remote.state.known else None
+
+    def _look(self) -> None:
+        if self.link is not None:
+            self.link.look()
 
     def _done(self, outcome: Outcome) -> Mapping[str, Any]:
         return {

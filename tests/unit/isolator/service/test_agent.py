@@ -12,6 +12,9 @@ from isolator.model.order import HostState, IsolationOrder
 from isolator.ports import Request, Response
 from isolator.service import agent as agent_module
 from isolator.service.agent import Agent
+from isolator.service.link_state import LinkState
+from isolator.service.remote_orders import RemoteOrders
+from tests.fakes.state_store import FakeStateStore
 from tests.unit.isolator.service.test_controller import Host
 
 
@@ -29,6 +32,13 @@ class Source:
         self.stopped = True
 
 
+def made(host: Host, source: Source, *, standalone: bool = False) -> Agent:
+    """An agent that belongs to no controller."""
+    controller = host.agent()
+    remote = RemoteOrders(controller, LinkState(FakeStateStore()))
+    return Agent(controller, source, remote=remote, standalone=standalone)
+
+
 @pytest.fixture
 def host() -> Host:
     return Host()
@@ -36,7 +46,7 @@ def host() -> Host:
 
 @pytest.fixture
 def agent(host: Host) -> Agent:
-    return Agent(host.agent(), Source())
+    return made(host, Source())
 
 
 def order(**changes: object) -> dict[str, object]:
@@ -119,7 +129,7 @@ def test_a_defect_is_answered_and_logged(agent: Agent, host: Host, caplog: pytes
 def test_run_converges_serves_and_leaves_the_host_as_it_is(host: Host) -> None:
     host.agent().isolate(IsolationOrder())
     source = Source()
-    agent = Agent(host.agent(), source)
+    agent = made(host, source)
     agent.stop()
     agent.run()
     assert agent.controller.state is HostState.ISOLATED
@@ -130,7 +140,7 @@ def test_run_converges_serves_and_leaves_the_host_as_it_is(host: Host) -> None:
 def test_a_standalone_agent_ends_when_the_host_is_free(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agent_module, "TICK_S", 0.01)
     monkeypatch.setattr(agent_module, "IDLE_S", 0.05)
-    agent = Agent(host.agent(), Source(), standalone=True)
+    agent = made(host, Source(), standalone=True)
     started = time.monotonic()
     agent.run()
     assert time.monotonic() - started < 10
@@ -140,7 +150,7 @@ def test_a_standalone_agent_stays_while_the_host_is_isolated(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(agent_module, "IDLE_S", -1.0)
-    agent = Agent(host.agent(), Source(), standalone=True)
+    agent = made(host, Source(), standalone=True)
     agent.answer(order())
     agent._tick()
     assert not agent._stop.is_set()
