@@ -1,0 +1,94 @@
+"""Starts the controller: everything is checked before anything is begun."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from socket import socket
+
+from api.app import create_app
+from api.serving import supervision
+from api.serving.certificate import certificate_of
+from api.serving.edge import Edge
+from api.serving.listening import address_of, bind
+from api.serving.logs import configure_logs
+from api.serving.server import Server
+from api.settings import Settings, SettingsError
+from api.store.wake import open_wake
+from api.wiring import build_services
+
+_log = logging.getLogger(__name__)
+
+
+def serve(settings: Settings) -> int:
+    """Serve until told to stop; gives the exit code.
+
+    SettingsError, KeysError or DatabaseError, in one sentence and with nothing begun, when it cannot.
+    """
+    configure_logs(settings)
+    certificate_of(settings)
+    with ExitStack() as cleanup:
+        listeners = bind(settings)
+        for each in listeners:
+            cleanup.callback(each.close)
+        cleanup.enter_context(_alone(settings))
+        return run_worker(settings, listeners)
+
+
+def run_worker(settings: Settings, listeners: list[socket]) -> int:
+    """Serve in this process on sockets that are bound; gives the exit code."""
+    certificate = certificate_of(settings)
+    services = build_services(settings)
+    wake = open_wake(services.database)
+    scheme = "http" if certificate is None else "https"
+
+    def ready() -> None:
+        for each in listeners:
+            _log.info("listening on %s://%s", scheme, address_of(each))
+        supervision.tell("READY=1")
+
+    try:
+        app = create_app(replace(services, wake=wake))
+        server = Server(Edge(app, settings), certificate, ready)
+        server.run(listeners)
+    except SystemExit as failed:
+        # The server ends the process when the application does not start; the log has the reason.
+        return 0 if not failed.code else 1
+    finally:
+        wake.close()
+        services.database.close()
+    _log.info("ended")
+    return 0
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """SQLite has one controller at a time: two would not hear of each other's orders.
+
+    The lock goes with the process, however it ends.
+    """
+    if not settings.database_url.startswith("sqlite"):
+        yield
+        return
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system
+        yield
+        return
+    file = settings.state_dir / "controller.lock"
+    try:
+        settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be written: {error.strerror}") from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise SettingsError(f"another controller runs on {settings.state_dir}") from None
+        yield
+    finally:
+        os.close(descriptor)
