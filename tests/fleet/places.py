@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +14,7 @@ from pathlib import Path
 from api.store.database import Database
 from tests.contract.api import postgresql
 from tests.fleet.controller import Controller
+from tests.fleet.postmaster import Postmaster
 
 SETTINGS = {
     "isolations_per_hour": 1_000_000,
@@ -43,6 +47,26 @@ def place(directory: Path, backend: str, **settings: object) -> Iterator[Place]:
         server.create("fleet")
         with _opened(directory, server.url("fleet"), settings) as made:
             yield made
+
+
+@contextmanager
+def place_to_kill(directory: Path) -> Iterator[tuple[Place, Postmaster]]:
+    """A place on a PostgreSQL that may be killed. RuntimeError without PostgreSQL."""
+    programs = postgresql.probe()
+    if isinstance(programs, postgresql.Missing):
+        raise RuntimeError(f"{programs.code}: {programs.detail}")
+    # Not below `directory`: that one is closed to PostgreSQL's account, and too long for a socket.
+    with tempfile.TemporaryDirectory(prefix="isolator-pg-", dir="/tmp", ignore_cleanup_errors=True) as home:
+        if os.geteuid() == 0:
+            shutil.chown(home, postgresql.ACCOUNT, postgresql.ACCOUNT)
+        postmaster = Postmaster(programs, Path(home))
+        postmaster.start()
+        try:
+            postmaster.server.create("fleet")
+            with _opened(directory, postmaster.server.url("fleet"), {}) as made:
+                yield made, postmaster
+        finally:
+            postmaster.end()
 
 
 @contextmanager

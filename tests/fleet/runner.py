@@ -7,7 +7,6 @@ import json
 import random
 import ssl
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,7 +34,7 @@ class Tally:
 class Runner:
     """One agent's life, until it is cancelled."""
 
-    __slots__ = ("_context", "_obeyed", "_tally", "_url", "_wait_s", "agent", "rounds")
+    __slots__ = ("_context", "_longest_pause_s", "_tally", "_url", "_wait_s", "agent", "rounds")
 
     def __init__(
         self,
@@ -45,7 +44,7 @@ class Runner:
         *,
         wait_s: float = 50.0,
         context: ssl.SSLContext | None = None,
-        obeyed: Callable[[Agent], None] | None = None,
+        longest_pause_s: float = BACKOFF_S[1],
     ) -> None:
         self.agent = agent
         self.rounds = 0
@@ -54,7 +53,7 @@ class Runner:
         self._tally = tally
         self._wait_s = wait_s
         self._context = context
-        self._obeyed = obeyed
+        self._longest_pause_s = longest_pause_s
 
     async def live(self, *, start_within_s: float = 0.0) -> None:
         """Poll, obey and report for ever; after trouble, wait and try again."""
@@ -68,8 +67,8 @@ class Runner:
                     backoff_s = BACKOFF_S[0]
                 except (Gone, Refused, Disbelief, InvalidSignature, KeyError, ValueError) as error:
                     self._note(error)
-                    pause_s = random.uniform(0, backoff_s)
-                    backoff_s = min(2 * backoff_s, BACKOFF_S[1])
+                    pause_s = random.uniform(0, min(backoff_s, self._longest_pause_s))
+                    backoff_s = min(2 * backoff_s, self._longest_pause_s)
                 if pause_s > 0:
                     await asyncio.sleep(pause_s)
         finally:
@@ -80,12 +79,13 @@ class Runner:
         answer = await self._ask(wire, wait_s=self._wait_s * random.uniform(0.8, 1.0))
         order = self.agent.order_of(answer)
         if order is None:
-            return float(answer["poll_after_s"])
-        await self._ask(wire, delivered=order["generation"])
+            return min(float(answer["poll_after_s"]), self._longest_pause_s)
+        try:
+            await self._ask(wire, delivered=order["generation"])
+        except Gone:  # obeyed all the same: the report will say that it was delivered
+            self._tally.counts["gone"] += 1
         self.agent.obey(order)
         self._tally.counts["obeyed"] += 1
-        if self._obeyed is not None:
-            self._obeyed(self.agent)
         return 0.0  # the next poll carries the report
 
     async def _ask(self, wire: Wire, *, wait_s: float = 0.0, delivered: int | None = None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 MAX_ANSWER = 1024 * 1024
 
 
-class Gone(Exception):  # noqa: N818 - the other side closed, refused or said no HTTP
+class Gone(Exception):
     """The controller could not be reached, or went away before it answered."""
 
 

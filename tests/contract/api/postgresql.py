@@ -92,11 +92,11 @@ def running(programs: Path) -> Iterator[Server]:
     if os.geteuid() == 0:
         shutil.chown(directory, ACCOUNT, ACCOUNT)
     try:
-        _initialise(programs, data)
+        initialise(programs, data)
         log = directory / "log"
         with log.open("wb") as written:
             process = subprocess.Popen(
-                [*_as_account(), f"{programs}/postgres", "-D", str(data), "-k", str(directory), *_options()],
+                [*as_account(), f"{programs}/postgres", "-D", str(data), "-k", str(directory), *_options()],
                 stdin=subprocess.DEVNULL,
                 stdout=written,
                 stderr=written,
@@ -111,9 +111,10 @@ def running(programs: Path) -> Iterator[Server]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _initialise(programs: Path, data: Path) -> None:
+def initialise(programs: Path, data: Path) -> None:
+    """Make a new data directory. CalledProcessError when it cannot be."""
     command = [
-        *_as_account(),
+        *as_account(),
         f"{programs}/initdb",
         "-D",
         str(data),
@@ -126,7 +127,8 @@ def _initialise(programs: Path, data: Path) -> None:
     subprocess.run([*command, *locale], check=True, capture_output=True, cwd="/")
 
 
-def _as_account() -> list[str]:
+def as_account() -> list[str]:
+    """What a command begins with so that it runs under an account that PostgreSQL accepts."""
     if os.geteuid() != 0:
         return []
     setpriv = ["setpriv", f"--reuid={ACCOUNT}", f"--regid={ACCOUNT}", "--clear-groups"]
