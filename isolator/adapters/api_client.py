@@ -145,6 +145,8 @@ class HttpsControllerClient:
             content = response.read(MAX_REPLY + 1)
             if len(content) > MAX_REPLY:
                 raise ValueError(f"the reply is longer than {MAX_REPLY} bytes")
+            if response.length:  # http.client gives a short body without a word
+                raise http.client.IncompleteRead(content, response.length)
             ends = response.will_close
         try:
             return Reply(response.status, json.loads(content)), ends
