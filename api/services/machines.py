@@ -63,4 +63,4 @@ def names(services: Services, machine_ids: Iterable[str]) -> dict[str, str]:
     """The computer names of machines by id; unknown ids are left out."""
     with services.database.read() as session:
         query = select(Machine.id, Machine.computer_name).where(Machine.id.in_(list(machine_ids)))
-        return dict(session.execute(query).tuples().all())
+        return dict(session.execute(query).all())
