@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from fastapi import Depends, Request
 
@@ -174,8 +174,12 @@ def acting(permission: Permission | None) -> Callable[..., Visitor]:
 
 def safe_next(path: str) -> str:
     """Where to go after signing in: a path of ours, whatever was asked for (no open redirect)."""
-    parts = urlsplit(path)
-    odd = any(ord(each) < 0x21 or each == "\\" for each in path)
+    try:
+        parts = urlsplit(path)
+    except ValueError:
+        return f"{PREFIX}/"
+    climbs = {".", ".."} & set(unquote(parts.path).split("/"))
+    odd = climbs or any(ord(each) < 0x21 or each == "\\" for each in path)
     if odd or parts.scheme or parts.netloc or not path.startswith(f"{PREFIX}/") or len(path) > 2000:
         return f"{PREFIX}/"
     return path

@@ -33,8 +33,20 @@ GOLDEN = Path(__file__).resolve().parents[2] / "golden/preflight/company.json"
 LISTS = [{"id": "streamlined", "version": "2026-06", "entries": 74}]
 
 LEARNED = [
-    {"name": "edr.example", "address": "198.51.100.7", "port": 443, "entry": "*.edr.example", "expires_in_s": 280},
-    {"name": "cdn.example", "address": "2001:db8::7", "port": 443, "entry": "cdn.example", "expires_in_s": 55},
+    {
+        "name": "edr.example",
+        "address": "198.51.100.7",
+        "port": 443,
+        "entry": "*.edr.example",
+        "expires_in_s": 280,
+    },
+    {
+        "name": "cdn.example",
+        "address": "2001:db8::7",
+        "port": 443,
+        "entry": "cdn.example",
+        "expires_in_s": 55,
+    },
 ]
 
 
@@ -57,7 +69,9 @@ class Scene:
                 setattr(user, key, value)
         return user
 
-    def machine(self, name: str, *, group: int | None = None, tags: tuple[str, ...] = (), **facts: Any) -> Agent:
+    def machine(
+        self, name: str, *, group: int | None = None, tags: tuple[str, ...] = (), **facts: Any
+    ) -> Agent:
         """An enrolled machine that has checked in once."""
         agent = self.world.agent(name, facts={"os_platform": "Linux", "agent_version": "0.1", **facts})
         self.agents[name] = agent
@@ -133,7 +147,10 @@ def furnish(scene: Scene) -> None:
         {"direction": "out", "remote": "192.0.2.40", "port": 8443, "protocol": "tcp"},
     )
     exclusions.create_exclusion(
-        services, admin, "Jump host", {"direction": "in", "remote": "192.0.2.0/28", "port": 22, "protocol": "tcp"}
+        services,
+        admin,
+        "Jump host",
+        {"direction": "in", "remote": "192.0.2.0/28", "port": 22, "protocol": "tcp"},
     )
     clients.create(services, admin, "SOAR playbooks", Role.OPERATOR)
     clients.create(services, admin, "Inventory", Role.READER, [servers])
