@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.core.instant import render_instant
+from api.schemas.text import StoredText
 from api.store.tables import Action
 
 _ERROR_FAILED = 0x80004005 - 2**32
@@ -22,11 +23,11 @@ class IsolateBody(BaseModel):
     model_config = ConfigDict(
         strict=True, json_schema_extra={"example": {"Comment": "ransomware on this host"}}
     )
-    Comment: str = Field(description="why; kept in the audit log")
+    Comment: StoredText = Field(description="why; kept in the audit log")
     IsolationType: Literal["Full", "Selective", "UnManagedDevice"] = "Full"
-    ExternalId: str | None = Field(default=None, max_length=255)
-    RequestSource: str | None = Field(default=None, max_length=50)
-    Title: str | None = Field(default=None, max_length=255)
+    ExternalId: StoredText | None = Field(default=None, max_length=255)
+    RequestSource: StoredText | None = Field(default=None, max_length=50)
+    Title: StoredText | None = Field(default=None, max_length=255)
     Overrides: list[Literal["cap", "tag", "own_host"]] = Field(
         default_factory=list, description="safeguards to pass on purpose (administrators); audited"
     )
@@ -36,10 +37,10 @@ class CommentBody(BaseModel):
     """What releases a machine or cancels an action."""
 
     model_config = ConfigDict(strict=True)
-    Comment: str
-    ExternalId: str | None = Field(default=None, max_length=255)
-    RequestSource: str | None = Field(default=None, max_length=50)
-    Title: str | None = Field(default=None, max_length=255)
+    Comment: StoredText
+    ExternalId: StoredText | None = Field(default=None, max_length=255)
+    RequestSource: StoredText | None = Field(default=None, max_length=50)
+    Title: StoredText | None = Field(default=None, max_length=255)
 
 
 class ActionOut(BaseModel):

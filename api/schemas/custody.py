@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.schemas.text import StoredText
+
 
 class TokenBody(BaseModel):
     """A new enrolment token."""
@@ -38,7 +40,7 @@ class LeaveBody(BaseModel):
     """What lets a machine go from the controller."""
 
     model_config = ConfigDict(strict=True)
-    Comment: str
+    Comment: StoredText
     Force: bool = Field(default=False, description="although it is isolated or an action is under way")
 
 
@@ -46,7 +48,7 @@ class ForcedReleaseBody(BaseModel):
     """What makes a release file."""
 
     model_config = ConfigDict(strict=True)
-    Comment: str
+    Comment: StoredText
     LastsSeconds: int = Field(
         default=86_400, ge=1, le=30 * 86_400, description="how long the file is good for"
     )

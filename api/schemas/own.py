@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas.action import ActionOut
+from api.schemas.text import StoredText
 
 
 class BulkBody(BaseModel):
@@ -14,12 +15,12 @@ class BulkBody(BaseModel):
 
     model_config = ConfigDict(strict=True)
     MachineIds: list[str] = Field(max_length=1000)
-    Comment: str
+    Comment: StoredText
     Release: bool = Field(default=False, description="release instead of isolate")
     IsolationType: Literal["Full", "Selective"] = "Full"
     DryRun: bool = Field(default=False, description="judge everything, order nothing")
-    ExternalId: str | None = Field(default=None, max_length=255)
-    Title: str | None = Field(default=None, max_length=255)
+    ExternalId: StoredText | None = Field(default=None, max_length=255)
+    Title: StoredText | None = Field(default=None, max_length=255)
     Overrides: list[Literal["cap", "tag", "own_host"]] = Field(default_factory=list)
 
 
@@ -44,7 +45,7 @@ class BulkOut(BaseModel):
 class GroupBody(BaseModel):
     """A new group."""
 
-    name: str
+    name: StoredText
 
 
 class GroupOut(BaseModel):

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from api.core.audit_chain import GENESIS, ChainVerdict, Link, link_hash, verify_chain
@@ -15,7 +16,7 @@ from api.core.instant import render_instant
 from api.core.roles import Actor
 from api.services import events
 from api.services.context import Services
-from api.store.tables import AuditHead, AuditRow
+from api.store.tables import AuditHead, AuditRow, Tenant
 from isolator.core.signed import key_id_of, public_bytes
 
 
@@ -38,13 +39,7 @@ def record(
         "target": target,
         "detail": dict(detail or {}),
     }
-    # The head's row is locked first: writers of one tenant queue here, and no number is given twice.
-    head = session.scalars(
-        select(AuditHead).where(AuditHead.tenant_id == actor.tenant_id).with_for_update()
-    ).one_or_none()
-    if head is None:
-        head = AuditHead(tenant_id=actor.tenant_id, seq=0, hash=GENESIS, signature=b"", key_id="")
-        session.add(head)
+    head = hold(session, actor.tenant_id)
     seq, previous = head.seq + 1, head.hash
     digest = link_hash(seq, previous, content)
     session.add(
@@ -74,48 +69,86 @@ def record(
     )
 
 
+def hold(session: Session, tenant_id: str) -> AuditHead:
+    """The head of a tenant's chain, locked until the transaction ends.
+
+    Writers of one tenant queue here, so no number is given twice; whoever must count what others are just
+    doing queues here too. Rows of machines are locked before it, never after: else two could wait for each
+    other.
+    """
+    query = select(AuditHead).where(AuditHead.tenant_id == tenant_id).with_for_update()
+    head = session.scalars(query).one_or_none()
+    if head is not None:
+        return head
+    # The first rows of a tenant may come from two writers at once: one of them makes the head, both wait.
+    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    first = {"tenant_id": tenant_id, "seq": 0, "hash": GENESIS, "signature": b"", "key_id": ""}
+    session.execute(insert(AuditHead).values(**first).on_conflict_do_nothing())
+    return session.scalars(query).one()
+
+
 def head_bytes(tenant_id: str, seq: int, digest: str) -> bytes:
     """What the head's signature is over."""
     return f"isolator audit head\n{tenant_id}\n{seq}\n{digest}\n".encode()
 
 
-def rows(session: Session, tenant_id: str, *, after: int = 0, limit: int | None = None) -> Iterator[Link]:
+def rows(
+    session: Session, tenant_id: str, *, after: int = 0, up_to: int | None = None, limit: int | None = None
+) -> Iterator[Link]:
     """A tenant's chain in order of number, read in portions."""
     query = (
         select(AuditRow).where(AuditRow.tenant_id == tenant_id, AuditRow.seq > after).order_by(AuditRow.seq)
     )
+    if up_to is not None:
+        query = query.where(AuditRow.seq <= up_to)
     if limit is not None:
         query = query.limit(limit)
     for row in session.scalars(query.execution_options(yield_per=1000)):
-        try:
-            content = json.loads(row.content)
-        except ValueError:
-            content = {"unreadable": row.content}
-        yield Link(row.seq, content, row.previous, row.hash)
+        yield Link(row.seq, _content(row.content), row.previous, row.hash)
 
 
 def verify(session: Session, services: Services, tenant_id: str) -> ChainVerdict:
-    """Walk a tenant's whole chain, its head and the head's signature; names the first broken row."""
-    head = session.get(AuditHead, tenant_id)
-    ends = (0, GENESIS) if head is None else (head.seq, head.hash)
-    verdict = verify_chain(rows(session, tenant_id), head=ends)
-    if head is None or not verdict.whole:
+    """Walk a tenant's whole chain, its head and the head's signature; names the first broken row.
+
+    Head and last number are read in one statement: rows that are added meanwhile are not judged.
+    """
+    last = select(func.max(AuditRow.seq)).where(AuditRow.tenant_id == tenant_id).scalar_subquery()
+    found = session.execute(
+        select(AuditHead.seq, AuditHead.hash, AuditHead.signature, AuditHead.key_id, last)
+        .select_from(Tenant)
+        .outerjoin(AuditHead, AuditHead.tenant_id == Tenant.id)
+        .where(Tenant.id == tenant_id)
+    ).one_or_none()
+    if found is None:
+        return ChainVerdict(0, GENESIS)
+    seq, digest, signature, key_id, end = found
+    seq, digest, end = seq or 0, digest or GENESIS, end or 0
+    verdict = verify_chain(rows(session, tenant_id, up_to=max(seq, end)), head=(seq, digest))
+    if seq == 0 or not verdict.whole:
         return verdict
-    public = services.keys.order_keys.get(head.key_id)
-    signed = public is not None and _is_signed(public, head)
-    if signed:
+    public = services.keys.order_keys.get(key_id)
+    if public is not None and _is_signed(public, signature, head_bytes(tenant_id, seq, digest)):
         return verdict
-    return ChainVerdict(verdict.rows, verdict.head, head.seq, "the head's signature is not the controller's")
+    return ChainVerdict(verdict.rows, verdict.head, seq, "the head's signature is not the controller's")
 
 
-def _is_signed(public: bytes, head: AuditHead) -> bool:
+def _content(text: str) -> dict[str, Any]:
+    """A row's content; what is not written as it was hashed can have been hashed by nobody."""
+    try:
+        content = json.loads(text)
+        if isinstance(content, dict) and canonical_bytes(content).decode() == text:
+            return content
+    except (ValueError, RecursionError):
+        pass
+    return {"unreadable": text}
+
+
+def _is_signed(public: bytes, signature: bytes, signed: bytes) -> bool:
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     try:
-        Ed25519PublicKey.from_public_bytes(public).verify(
-            head.signature, head_bytes(head.tenant_id, head.seq, head.hash)
-        )
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, signed)
     except (InvalidSignature, ValueError):
         return False
     return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.core.roles import Actor, Permission
@@ -12,7 +13,7 @@ from api.problems import Problem
 from api.services import audit, isolation
 from api.services.context import Services
 from api.services.isolation import OrderRequest
-from api.store.tables import Action
+from api.store.tables import Action, Machine
 
 MOST = 1000
 """Machines in one call; a playbook that wants more says so twice."""
@@ -41,7 +42,9 @@ def isolate_many(
     results: list[BulkResult] = []
     try:
         with services.database.write() as session:
+            _lock(session, wanted)
             if request.isolate:
+                audit.hold(session, actor.tenant_id)
                 _judge_cap(session, services, actor, len(wanted), request)
             results = [_one(session, services, actor, each, request) for each in wanted]
             if dry_run:
@@ -74,6 +77,11 @@ def _audit(
         "refused": refused,
     }
     audit.record(session, services, actor, f"bulk.{word}", "", detail)
+
+
+def _lock(session: Session, ids: Sequence[str]) -> None:
+    """Hold the machines' rows, in one order for all who do: nobody waits for each other."""
+    session.execute(select(Machine.id).where(Machine.id.in_(ids)).order_by(Machine.id).with_for_update())
 
 
 def _one(

@@ -6,13 +6,14 @@ order, and the audit row. Only after the commit the machine's poll is woken.
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from api.core.action_state import ACTIVE, ActionEvent, ActionStatus, after
@@ -84,6 +85,8 @@ def place_in(session: Session, services: Services, actor: Actor, request: OrderR
     machine = find_exactly(session, actor, request.machine, lock=True)
     if machine.unenrolled_at is not None:
         raise Problem("BadRequest", f"Machine {machine.computer_name} is no longer enrolled")
+    if request.isolate:
+        audit.hold(session, actor.tenant_id)  # two at once must not both be the last one under the cap
     passed = _pass_safeguards(session, services, actor, machine, request)
     replaced = _make_room(session, services, actor, machine, request)
     action = _action(services, actor, machine, request)
@@ -159,7 +162,10 @@ def cancel(services: Services, actor: Actor, action_id: str, comment: str) -> Ac
     _require(actor, Permission.ISOLATE)
     _check_comment(comment)
     with services.database.write() as session:
-        action, machine = find_action(session, actor, action_id, lock=True)
+        action, machine = find_action(session, actor, action_id)
+        # The machine first, as everywhere: it is what all who change its actions wait for.
+        session.refresh(machine, with_for_update=True)
+        session.refresh(action)
         if action.status != ActionStatus.PENDING.value:
             raise Problem("BadRequest", f"Action {action_id} is {action.status} and cannot be cancelled")
         _cancel(session, services, actor, machine, action, comment)
@@ -176,41 +182,53 @@ def cancel(services: Services, actor: Actor, action_id: str, comment: str) -> Ac
     return action
 
 
-def find_action(
-    session: Session, actor: Actor, action_id: str, *, lock: bool = False
-) -> tuple[Action, Machine]:
+def find_action(session: Session, actor: Actor, action_id: str) -> tuple[Action, Machine]:
     """An action and its machine, as far as the actor may see them; 404 otherwise."""
-    query = (
+    found = session.execute(
         select(Action, Machine)
         .join(Machine, Machine.id == Action.machine_id)
         .where(Action.id == action_id.lower(), visible(actor))
-    )
-    found = session.execute(query.with_for_update() if lock else query).one_or_none()
+    ).one_or_none()
     if found is None:
         raise not_found("Action", action_id)
     return found[0], found[1]
 
 
 def time_out(services: Services) -> Sequence[str]:
-    """End actions that nobody took in time; gives the ids of their machines."""
+    """End actions that came to nothing in time; gives the ids of their machines.
+
+    Undelivered: what was desired before is desired again. Delivered and never heard of: the host may be in
+    the ordered state, which therefore stays the desired one; only the action no longer bars the next.
+    """
     limit = services.clock.now() - timedelta(seconds=services.settings.undelivered_after_s)
+    with services.database.read() as session:
+        query = select(Action.id, Action.machine_id).where(_overdue(limit)).order_by(Action.machine_id)
+        overdue = session.execute(query).all()
+    ended = [machine_id for each, machine_id in overdue if _time_out(services, each, machine_id, limit)]
+    services.wake.machines(ended)
+    return ended
+
+
+def _overdue(limit: datetime) -> ColumnElement[bool]:
+    undelivered = and_(Action.status == ActionStatus.PENDING.value, Action.created_at <= limit)
+    silent = and_(Action.status == ActionStatus.IN_PROGRESS.value, Action.updated_at <= limit)
+    return or_(undelivered, silent)
+
+
+def _time_out(services: Services, action_id: str, machine_id: str, limit: datetime) -> bool:
     with services.database.write() as session:
-        overdue = session.scalars(
-            select(Action).where(Action.status == ActionStatus.PENDING.value, Action.created_at <= limit)
-        ).all()
-        machines = []
-        for action in overdue:
-            machine = session.get_one(Machine, action.machine_id, with_for_update=True)
-            session.refresh(action)
-            if action.status != ActionStatus.PENDING.value:
-                continue  # delivered while we waited for the machine
-            advance(session, services, machine, action, ActionEvent.TIMED_OUT, {})
+        machine = session.get_one(Machine, machine_id, with_for_update=True)
+        action = session.scalars(select(Action).where(Action.id == action_id, _overdue(limit))).one_or_none()
+        if action is None:
+            return False  # it moved on while we waited for the machine
+        delivered = action.status == ActionStatus.IN_PROGRESS.value
+        advance(session, services, machine, action, ActionEvent.TIMED_OUT, {"delivered": delivered})
+        if not delivered:
             steer_back(session, services, machine, action)
-            actor = Actor(machine.tenant_id, SYSTEM, Role.ADMINISTRATOR, kind="system")
-            audit.record(session, services, actor, "action.time_out", machine.id, {"action_id": action.id})
-            machines.append(machine.id)
-    services.wake.machines(machines)
-    return machines
+        actor = Actor(machine.tenant_id, SYSTEM, Role.ADMINISTRATOR, kind="system")
+        detail = {"action_id": action.id, "delivered": delivered}
+        audit.record(session, services, actor, "action.time_out", machine.id, detail)
+        return True
 
 
 def advance(
@@ -247,24 +265,22 @@ def steer(
     scope: str | None,
     action: Action | None,
     request: OrderRequest | None = None,
+    terms: Mapping[str, Any] | None = None,
 ) -> Order:
-    """Give the machine a new desired state: next generation, signed order. Exclusions are frozen here."""
+    """Give the machine a new desired state: next generation, signed order.
+
+    What the isolation leaves open and how long it lasts is frozen here; `terms`: as in an earlier order.
+    """
     now = services.clock.now()
-    settings = services.settings
-    not_after = now + timedelta(seconds=settings.undelivered_after_s)
+    not_after = now + timedelta(seconds=services.settings.undelivered_after_s)
     machine.generation += 1
     machine.desired, machine.desired_scope = desired, scope
-    selective = desired == "isolated" and scope == "selective"
     document = {
         "machine_id": machine.id,
         "generation": machine.generation,
         "desired": desired,
         "scope": scope,
-        "lists": list(request.lists) if request and request.lists else None,
-        "geo": list(request.geo) if request and request.geo else None,
-        "profile": request.profile if request else None,
-        "exclusions": exclusions_for(session, machine) if selective else [],
-        "duration_s": settings.isolation_lasts_s if desired == "isolated" else None,
+        **(terms or _terms(session, services, machine, request)),
         "on_silence": "roll_back",
         "comment": action.comment if action else "",
         "requestor": action.requestor if action else SYSTEM,
@@ -289,27 +305,65 @@ def steer(
     return order
 
 
+def _terms(
+    session: Session, services: Services, machine: Machine, request: OrderRequest | None
+) -> dict[str, Any]:
+    isolated = machine.desired == "isolated"
+    selective = isolated and machine.desired_scope == "selective"
+    return {
+        "lists": list(request.lists) if request and request.lists else None,
+        "geo": list(request.geo) if request and request.geo else None,
+        "profile": request.profile if request else None,
+        "exclusions": exclusions_for(session, machine) if selective else [],
+        "duration_s": services.settings.isolation_lasts_s if isolated else None,
+    }
+
+
 def steer_back(session: Session, services: Services, machine: Machine, action: Action) -> None:
-    """Take an order back that nobody had: what was desired before it is desired again, one generation on."""
-    before = session.scalars(
-        select(Action)
+    """Take an order back that nobody had: what was in force before it is ordered again, one generation on.
+
+    With the same lists and exclusions as then, and until the same end.
+    """
+    before = _in_force_before(session, action)
+    document = json.loads(before.payload) if before is not None else {}
+    left_s = _left_s(document, before, services.clock.now())
+    if document.get("desired") != "isolated" or (left_s is not None and left_s <= 0):
+        steer(session, services, machine, desired="connected", scope=None, action=None)
+        return
+    terms = {name: document.get(name) for name in ("lists", "geo", "profile", "exclusions")}
+    terms["duration_s"] = left_s
+    scope = document.get("scope")
+    steer(session, services, machine, desired="isolated", scope=scope, action=None, terms=terms)
+
+
+def _in_force_before(session: Session, action: Action) -> Order | None:
+    """The last order before the action's that a host has, or has to have; None when there is none."""
+    reached = or_(
+        Action.status == ActionStatus.SUCCEEDED.value,
+        and_(
+            Action.status.in_([ActionStatus.IN_PROGRESS.value, ActionStatus.TIME_OUT.value]),
+            Action.delivered_at.is_not(None),
+        ),
+    )
+    return session.scalars(
+        select(Order)
+        .outerjoin(Action, Action.id == Order.action_id)
         .where(
-            Action.machine_id == machine.id,
-            Action.generation < action.generation,
-            Action.status.in_([ActionStatus.SUCCEEDED.value, ActionStatus.IN_PROGRESS.value]),
+            Order.machine_id == action.machine_id,
+            Order.generation < action.generation,
+            # Without an action: the controller's own, after an isolation ended or an order was taken back.
+            or_(Order.action_id.is_(None), and_(Action.id != action.id, reached)),
         )
-        .order_by(Action.generation.desc())
+        .order_by(Order.generation.desc())
         .limit(1)
     ).one_or_none()
-    isolated = before is not None and before.type == "Isolate"
-    steer(
-        session,
-        services,
-        machine,
-        desired="isolated" if isolated else "connected",
-        scope=before.scope.lower() if isolated and before is not None and before.scope else None,
-        action=None,
-    )
+
+
+def _left_s(document: Mapping[str, Any], order: Order | None, now: datetime) -> float | None:
+    duration_s = document.get("duration_s")
+    if order is None or duration_s is None:
+        return None
+    return float(duration_s) - (now - order.created_at).total_seconds()
 
 
 def exclusions_for(session: Session, machine: Machine) -> list[dict[str, Any]]:

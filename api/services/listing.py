@@ -58,7 +58,7 @@ def group_names(services: Services, machines: Iterable[Machine]) -> dict[int | N
         return {}
     with services.database.read() as session:
         query = select(Group.id, Group.name).where(Group.id.in_(wanted))
-        return dict(session.execute(query).tuples().all())
+        return dict(session.execute(query).all())
 
 
 def _page(services: Services, statement: Select[*Any], resource: Resource, options: Options) -> Page:

@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.orm import defer
 
 from api.core.roles import Actor, Permission
 from api.problems import Problem, not_found
@@ -25,6 +26,8 @@ def take_report(services: Services, actor: Actor, document: Any, hostname: str) 
     """
     if not actor.may(Permission.READ):
         raise Problem("Forbidden", f"the role {actor.role.value} may not send reports")
+    if not hostname.isprintable():
+        raise Problem("InvalidInput", "hostname holds characters that no name has")
     try:
         report = parse_report(document)
     except InputError as error:
@@ -54,6 +57,7 @@ def list_reports(services: Services, actor: Actor, *, limit: int = 200) -> list[
         query = (
             select(Preflight)
             .where(Preflight.tenant_id == actor.tenant_id)
+            .options(defer(Preflight.document))
             .order_by(Preflight.received_at.desc(), Preflight.id)
             .limit(limit)
         )
