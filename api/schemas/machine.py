@@ -79,7 +79,7 @@ def machine_out(machine: Machine, group_name: str | None, now: datetime) -> Mach
     facts = machine.facts
     return MachineOut(
         id=machine.id,
-        isPotentialDuplication=machine.duplicate_since is not None,
+        isPotentialDuplication=machine.duplicate_since is not None or machine.same_name_as is not None,
         isExcluded=machine.excluded_reason is not None,
         exclusionReason=machine.excluded_reason,
         computerDnsName=machine.computer_name,
