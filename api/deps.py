@@ -6,11 +6,17 @@ from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
 
 from api.auth import actor_of
 from api.core.roles import Actor, Permission
 from api.problems import Problem
 from api.services.context import Services
+
+_BEARER = HTTPBearer(
+    auto_error=False, description="The access_token of POST /{tenant}/oauth2/v2.0/token", scheme_name="token"
+)
+"""Only for the OpenAPI document; the header is judged by `actor_of`."""
 
 
 def services_of(request: Request) -> Services:
@@ -30,7 +36,11 @@ def allowed(permission: Permission) -> Callable[..., Actor]:
     401 without a valid token, 403 without the permission, 429 beyond the client's limits.
     """
 
-    def permitted(request: Request, services: Annotated[Services, Depends(services_of)]) -> Actor:
+    def permitted(
+        request: Request,
+        services: Annotated[Services, Depends(services_of)],
+        _documented: Annotated[object, Depends(_BEARER)],
+    ) -> Actor:
         actor = actor_of(services, request.headers.get("authorization", ""), caller_address(request))
         if not actor.may(permission):
             raise Problem("Forbidden", f"the role {actor.role.value} may not {permission.value} here")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+from importlib import import_module, metadata
 from importlib.util import find_spec
 from typing import Any
 
@@ -12,6 +12,7 @@ from starlette.types import Lifespan
 from api.app.body_limit import BodyLimit
 from api.app.failures import LastResort, install_failures
 from api.app.paths import Paths, Spelling
+from api.schemas.error import refusals
 from api.services.context import Services
 
 TITLE = "Host isolation controller"
@@ -30,7 +31,12 @@ def create_app(services: Services, *, lifespan: Lifespan[Any] | None = None) -> 
     `lifespan`: what runs beside it (sweeps, deliveries), from the server's start to its end.
     """
     app = FastAPI(
-        title=TITLE, docs_url="/docs", redoc_url=None, openapi_url="/openapi.json", lifespan=lifespan
+        title=TITLE,
+        version=_version(),
+        docs_url="/docs",
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        lifespan=lifespan,
     )
     app.state.services = services
     paths = Paths()
@@ -51,9 +57,18 @@ def create_app(services: Services, *, lifespan: Lifespan[Any] | None = None) -> 
     return app
 
 
+def _version() -> str:
+    try:
+        return metadata.version("host-isolator")
+    except metadata.PackageNotFoundError:
+        return "0"
+
+
 def _include(app: FastAPI, paths: Paths, name: str, prefix: str, *, in_schema: bool = True) -> None:
     if find_spec(f"api.routes.{name}") is None:
         return
     router: APIRouter = import_module(f"api.routes.{name}").router
-    app.include_router(router, prefix=prefix, include_in_schema=in_schema)
+    # Said here for every route: with a `default` the framework does not document its own 422.
+    spoken = refusals(400, 401, 403, 404, 429, 503) if prefix else refusals(400, 429, 503)
+    app.include_router(router, prefix=prefix, include_in_schema=in_schema, responses=spoken)
     paths.add(router, prefix)

@@ -52,25 +52,30 @@ _REFUSAL = {
 
 def _described(audience: str) -> dict[str, Any]:
     schema = {"type": "object", "properties": {**_FIELDS, audience: {"type": "string"}}}
-    refusal = {"description": "Refused", "content": {"application/json": {"schema": _REFUSAL}}}
-    return {
-        "requestBody": {"content": {"application/x-www-form-urlencoded": {"schema": schema}}},
-        "responses": {
-            "200": {"description": "A token", "content": {"application/json": {"schema": _ANSWER}}},
-            **dict.fromkeys(("400", "401", "429"), refusal),
-        },
-    }
+    return {"requestBody": {"content": {"application/x-www-form-urlencoded": {"schema": schema}}}}
+
+
+def _as_json(schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: _as_json(_ANSWER, "A token"),
+    400: _as_json(_REFUSAL, "The request is wrong"),
+    401: _as_json(_REFUSAL, "Client id or secret is wrong"),
+    429: _as_json(_REFUSAL, "Too many calls or wrong secrets"),
+}
 
 
 @router.get("/{tenant}/oauth2/v2.0/token", include_in_schema=False)
-@router.post("/{tenant}/oauth2/v2.0/token", openapi_extra=_described("scope"))
+@router.post("/{tenant}/oauth2/v2.0/token", openapi_extra=_described("scope"), responses=_RESPONSES)
 async def token(tenant: str, request: Request, services: ServicesOf) -> JSONResponse:
     """A token for an API client: good for an hour, or until the client is revoked."""
     return await _token(tenant, request, services, first_version=False)
 
 
 @router.get("/{tenant}/oauth2/token", include_in_schema=False)
-@router.post("/{tenant}/oauth2/token", openapi_extra=_described("resource"))
+@router.post("/{tenant}/oauth2/token", openapi_extra=_described("resource"), responses=_RESPONSES)
 async def token_v1(tenant: str, request: Request, services: ServicesOf) -> JSONResponse:
     """The same for clients of the first version."""
     return await _token(tenant, request, services, first_version=True)
