@@ -153,6 +153,8 @@ def _request_of(session: Session, action: Action) -> OrderRequest:
 def _observe(machine: Machine, check: CheckIn, found: Meaning, services: Services) -> None:
     now = services.clock.now()
     report = check.report
+    if check.delivered is not None and report.generation < machine.observed_generation:
+        return  # said beside the work, and overtaken by the report of its end
     changed = report.state != machine.observed_state or report.generation != machine.observed_generation
     machine.observed = report.document
     machine.observed_state = report.state

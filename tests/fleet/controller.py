@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import os
 import signal
@@ -10,6 +11,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,7 +55,7 @@ class Controller:
                 stderr=log,
             )
         until = time.monotonic() + START_S
-        while not answers(self.port):
+        while not answers(self.url):
             if self.process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError(f"the controller did not start:\n{self.log()[-3000:]}")
             time.sleep(0.05)
@@ -136,11 +139,13 @@ class Controller:
         return {**os.environ, **given}
 
 
-def answers(port: int) -> bool:
-    """Whether somebody accepts connections there."""
+def answers(url: str) -> bool:
+    """Whether a web server answers there, whatever it says."""
     try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except OSError:
+        urllib.request.urlopen(url, timeout=5).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+    except (OSError, http.client.HTTPException):
         return False
     return True
 

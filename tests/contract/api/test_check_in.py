@@ -483,3 +483,16 @@ def test_a_key_that_is_not_the_machines(world: World) -> None:
     agent.key = true_key
     agent.sequence = 0
     world.take(agent.check_in())  # what was not believed has used up nothing
+
+
+def test_an_acknowledgement_that_was_overtaken_does_not_undo_the_report(world: World) -> None:
+    agent = world.agent()
+    world.take(agent.check_in())
+    before = agent.report()
+    action = world.isolate(agent)
+    world.deliver(agent)
+    world.take(agent.check_in())
+    world.take(agent.check_in(delivered=1, observed=before))
+    row = world.machine(agent)
+    assert (row.observed_state, row.observed_generation) == ("isolated", 1)
+    assert world.action(action).status == "Succeeded"
