@@ -57,8 +57,8 @@ class _Key:
 def fetch(session: Session, statement: Select[Any], resource: Resource, query: Query, now: datetime) -> Page:
     """The page of `statement` (already limited to what the caller may see) that the query asks for.
 
-    The statement selects from the resource's table, for example `select(Machine).where(…)`; it may join others,
-    as long as a row stays one row. The resource's key always breaks ties of the order.
+    The statement selects from the resource's table, for example `select(Machine).where(…)`. It may join
+    others, as long as a row stays one row. The resource's key always breaks ties of the order.
     ODataError when the query does not fit the resource, or its token belongs to another query.
     """
     dialect = dialect_of(session.get_bind().dialect.name)

@@ -1,9 +1,9 @@
 """OData conditions to SQL that gives the same rows on SQLite and PostgreSQL.
 
 What a property is comes from a table of properties (`api.store.odata_columns`). Rules, after OData 4.01 part
-2 section 5.1.1: a comparison is true or false, also with null (`ne 'x'` holds for null, `gt` and its kin never);
-a text function of null is unknown, and so is its opposite; a row of which it is unknown is not in the answer.
-Texts compare by code points with case; names (Kind.NAME) without the case of A to Z.
+2 section 5.1.1: a comparison is true or false, also with null (`ne 'x'` holds for null, `gt` and its kin do
+not); a text function of null is unknown, and so is its opposite; where it is unknown, the row is not in the
+answer. Texts compare by code points with case; names (Kind.NAME) without the case of A to Z.
 """
 
 from __future__ import annotations
@@ -69,6 +69,10 @@ class Properties:
         """What `$select` may name: everything that is no part of something else."""
         return tuple(each.name for each in self._by_name.values() if "/" not in each.name)
 
+    def kinds(self) -> dict[str, Kind]:
+        """The kind of every property, parts of objects too."""
+        return {each.name: each.kind for each in self._by_name.values()}
+
     def find(self, path: ast.Path, option: str) -> Property:
         """The property; ODataError when there is none of this name."""
         found = self._by_name.get(str(path).lower())
@@ -82,6 +86,14 @@ class Properties:
             return None
         found = (self.find(ast.Path(tuple(each.split("/"))), "$select").name for each in names)
         return tuple(dict.fromkeys(each.split("/")[0] for each in found))
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """What can be listed: its properties, in a database's words and at a moment, and its default order."""
+
+    describe: Callable[[Dialect, datetime], Properties]
+    order: tuple[ast.OrderKey, ...]
 
 
 def where(condition: ast.Condition, properties: Properties, dialect: Dialect) -> Column:
