@@ -98,10 +98,10 @@ def make_agent(where: Places, *, standalone: bool) -> Agent:
     )
     gate = DnsLearner(backend, clock)
     controller = Controller(outside, gate, load_config=configure, load_list=load, queue_number=QUEUE_NUMBER)
-    # What the controller said counts in every agent; only the service keeps a line to it.
+    # An agent that was started for an order too: while it runs, the service's own agent cannot.
     remote = RemoteOrders(controller, LinkState(StateFile(where.state_dir / "link.json")))
     link = None
-    if not standalone and configure().controller is not None:
+    if configure().controller is not None:
         facts = LinuxMachineFacts(lambda: inspector.facts().own_addresses)
         link = ControllerLink(remote, Outgoing(HttpsControllerClient, configure, facts))
     return Agent(controller, OrderSocket(where.socket), remote=remote, link=link, standalone=standalone)
