@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from importlib import import_module
 from socket import socket
+from tempfile import TemporaryDirectory
 
 from api.app import create_app
+from api.services.keys import KeysError
 from api.serving import supervision
 from api.serving.certificate import certificate_of
 from api.serving.edge import Edge
 from api.serving.listening import address_of, bind
 from api.serving.logs import configure_logs
 from api.serving.server import Server
+from api.serving.workers import Workers
 from api.settings import Settings, SettingsError
+from api.store.database import DatabaseError
 from api.store.wake import open_wake
 from api.wiring import build_services
 
@@ -35,7 +41,32 @@ def serve(settings: Settings) -> int:
         for each in listeners:
             cleanup.callback(each.close)
         cleanup.enter_context(_alone(settings))
+        if settings.workers > 1:
+            return _serve_with_workers(settings, listeners)
         return run_worker(settings, listeners)
+
+
+def _serve_with_workers(settings: Settings, listeners: list[socket]) -> int:
+    """Bring the database up to date once, then let several processes share the sockets."""
+    build_services(settings).database.close()
+    with TemporaryDirectory(prefix="isolator-api-metrics-") as directory:
+        # Read when the workers import prometheus_client: their counts are added up from files in it.
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+        try:
+            return Workers(settings, listeners, worker).run()
+        finally:
+            del os.environ["PROMETHEUS_MULTIPROC_DIR"]
+
+
+def worker(settings: Settings, listeners: list[socket]) -> None:
+    """One of several processes; it ends with the one that started it."""
+    configure_logs(settings)
+    try:
+        code = run_worker(settings, listeners)
+    except (SettingsError, KeysError, DatabaseError) as error:
+        _log.error("%s", error)
+        code = 2
+    sys.exit(code)
 
 
 def run_worker(settings: Settings, listeners: list[socket]) -> int:
@@ -48,7 +79,8 @@ def run_worker(settings: Settings, listeners: list[socket]) -> int:
     def ready() -> None:
         for each in listeners:
             _log.info("listening on %s://%s", scheme, address_of(each))
-        supervision.tell("READY=1")
+        if settings.workers == 1:
+            supervision.tell("READY=1")
 
     try:
         app = create_app(replace(services, wake=wake))
@@ -70,18 +102,14 @@ def _alone(settings: Settings) -> Iterator[None]:
 
     The lock goes with the process, however it ends.
     """
-    if not settings.database_url.startswith("sqlite"):
+    if os.name != "posix" or not settings.database_url.startswith("sqlite"):
         yield
         return
-    try:
-        import fcntl
-    except ImportError:  # not a POSIX system
-        yield
-        return
+    fcntl = import_module("fcntl")
     file = settings.state_dir / "controller.lock"
     try:
         settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise SettingsError(f"{file} cannot be written: {error.strerror}") from None
     try:

@@ -21,6 +21,9 @@ from sqlalchemy.orm import Session, sessionmaker
 BUSY_TIMEOUT_MS = 10_000
 """How long a SQLite writer of another process (backup, command line) may keep us waiting."""
 
+CONNECT_TIMEOUT_S = 10
+"""How long a PostgreSQL that does not answer is waited for."""
+
 
 class DatabaseError(Exception):
     """The database address cannot be used; the message says why."""
@@ -49,13 +52,25 @@ class Database:
 
     def _engine(self) -> Engine:
         if not self.is_sqlite:
-            return sqlalchemy.create_engine(self.url, pool_size=10, max_overflow=20, pool_pre_ping=True)
+            return sqlalchemy.create_engine(
+                self.url,
+                pool_size=10,
+                max_overflow=20,
+                pool_pre_ping=True,
+                hide_parameters=True,
+                connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
+            )
         if self.url.database in (None, "", ":memory:"):
             raise DatabaseError(
                 "an SQLite database needs a file, for example sqlite:////var/lib/isolator/c.db"
             )
-        Path(str(self.url.database)).parent.mkdir(parents=True, exist_ok=True)
-        engine = sqlalchemy.create_engine(self.url, pool_size=10, max_overflow=40)
+        directory = Path(str(self.url.database)).parent
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DatabaseError(f"{directory} cannot be made: {error.strerror}") from None
+        # Its errors end up in logs; parameters may be personal or secret.
+        engine = sqlalchemy.create_engine(self.url, pool_size=10, max_overflow=40, hide_parameters=True)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
