@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -45,11 +46,10 @@ def postgresql_shape(postgresql_server: postgresql.Server) -> str:
     return "shape"
 
 
-@pytest.fixture(params=BACKENDS)
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The address of a fresh database of today's shape, gone after the test; once per backend."""
+@contextmanager
+def _fresh(request: pytest.FixtureRequest, directory: Path) -> Iterator[str]:
     if request.param == "sqlite":
-        file = tmp_path / "controller.db"
+        file = directory / "controller.db"
         shutil.copyfile(request.getfixturevalue("sqlite_shape"), file)
         yield f"sqlite:///{file}"
         return
@@ -57,8 +57,28 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     server: postgresql.Server = request.getfixturevalue("postgresql_server")
     name = f"test_{secrets.token_hex(6)}"
     server.create(name, shape)
-    yield server.url(name)
-    server.drop(name)
+    try:
+        yield server.url(name)
+    finally:
+        server.drop(name)
+
+
+@pytest.fixture(params=BACKENDS)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of a fresh database of today's shape, gone after the test; once per backend."""
+    with _fresh(request, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def module_database(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Database]:
+    """One database for all tests of a module, for those that roll back what they do; once per backend."""
+    with _fresh(request, tmp_path_factory.mktemp("module")) as url:
+        opened = Database(url)
+        yield opened
+        opened.close()
 
 
 @pytest.fixture

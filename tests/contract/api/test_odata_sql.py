@@ -32,7 +32,7 @@ from tests.contract.api.odata_rows import NOW
 MANY = settings(
     max_examples=150,
     deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    suppress_health_check=[HealthCheck.too_slow],
 )
 LEAN = settings(MANY, max_examples=60)
 _DIALECT = dialect_of("sqlite")
@@ -60,11 +60,11 @@ def ask(session: Session, *options: tuple[str, str], of: Resource = MACHINES) ->
 @MANY
 @given(machines=st.lists(rows.machines, min_size=1, max_size=6), condition=rows.filters)
 def test_filters_find_what_the_answers_show(
-    database: Database, machines: list[dict[str, Any]], condition: ast.Condition
+    module_database: Database, machines: list[dict[str, Any]], condition: ast.Condition
 ) -> None:
     text = oracle.render(condition)
     assert parse_filter(text) == condition
-    with undone(database) as session:
+    with undone(module_database) as session:
         shown = rows.add(session, machines)
         page = ask(session, ("$filter", text), ("$count", "true"), ("$orderby", "id"))
         expected = [each["id"] for each in shown if oracle.holds(condition, each, KINDS)]
@@ -107,14 +107,14 @@ def in_order(shown: list[dict[str, Any]], keys: list[ast.OrderKey]) -> list[str]
     size=st.integers(1, 3),
 )
 def test_pages_lose_and_repeat_nothing(
-    database: Database,
+    module_database: Database,
     machines: list[dict[str, Any]],
     late: list[dict[str, Any]],
     keys: list[ast.OrderKey],
     size: int,
 ) -> None:
     order = ",".join(f"{each.path} {'desc' if each.descending else 'asc'}" for each in keys)
-    with undone(database) as session:
+    with undone(module_database) as session:
         shown = rows.add(session, machines, first=100)
         assert ids(ask(session, ("$orderby", order))) == in_order(shown, keys)
         seen: list[str] = []
@@ -150,9 +150,9 @@ def _sample(number: int, **other: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def filled(database: Database) -> Iterator[Session]:
+def filled(module_database: Database) -> Iterator[Session]:
     """Ten machines, the last the newest."""
-    with undone(database) as session:
+    with undone(module_database) as session:
         rows.add(session, [_sample(each, first_seen=NOW.replace(minute=each)) for each in range(10)])
         yield session
 
@@ -337,8 +337,8 @@ def test_tokens_stay_short(filled: Session) -> None:
 @LEAN
 @given(st.text(max_size=60))
 @example("W10")
-def test_any_text_as_a_token(database: Database, text: str) -> None:
-    with undone(database) as session, pytest.raises(ODataError):
+def test_any_text_as_a_token(module_database: Database, text: str) -> None:
+    with undone(module_database) as session, pytest.raises(ODataError):
         ask(session, ("$skiptoken", text))
 
 
@@ -352,8 +352,8 @@ def test_every_property_of_the_answers_is_known() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(ActionOut.model_fields))
-def test_actions_are_found_by_what_they_show(database: Database, name: str) -> None:
-    with undone(database) as session:
+def test_actions_are_found_by_what_they_show(module_database: Database, name: str) -> None:
+    with undone(module_database) as session:
         rows.add(session, [_sample(1), _sample(2)])
         common = {"tenant_id": "t", "requestor_role": "operator", "comment": "why?", "requestor": "SOAR"}
         full = Action(
