@@ -84,7 +84,7 @@ def decode(document: Mapping[str, Any] | None) -> LinkRecord | None:
 
 
 def _decode(document: Mapping[str, Any]) -> LinkRecord:
-    if document["schema"] != SCHEMA:
+    if _whole(document["schema"]) != SCHEMA:
         raise ValueError(f"schema {document['schema']} is not {SCHEMA}")
     root, keys, order, fault = (document[name] for name in ("root_public", "keys", "order", "fault"))
     at = document["controller_at"]
@@ -97,8 +97,8 @@ def _decode(document: Mapping[str, Any]) -> LinkRecord:
         order=None if order is None else decode_envelope(order),
         pending=document["pending"] is True,
         holds=document["holds"] is True,
-        fault=None if fault is None else Fault(str(fault[0]), str(fault[1])),
-        used_releases=tuple(str(each) for each in document["used_releases"]),
+        fault=None if fault is None else Fault(*_texts(fault)),
+        used_releases=_texts(document["used_releases"]),
         controller_at=None if at is None else _instant(at),
     )
 
@@ -118,6 +118,12 @@ def _whole(value: object) -> int:
     if type(value) is not int or value < 0:
         raise TypeError(f"{value!r} is no whole number")
     return value
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise TypeError(f"{value!r} is no list of texts")
+    return tuple(value)
 
 
 def _instant(text: str) -> datetime:

@@ -159,7 +159,7 @@ class RemoteOrders:
         """The wall clock, but not before what the controller signed: a clock set back revives no file."""
         now = datetime.fromisoformat(self.controller.outside.clock.utc_now()).astimezone(UTC)
         known = (self.state.last_contact_at, self.state.record.controller_at)
-        return max(now, *(each for each in known if each is not None))
+        return max([now, *(each for each in known if each is not None)])
 
     # At the start, and as time passes
 

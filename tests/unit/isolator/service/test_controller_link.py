@@ -132,8 +132,7 @@ def test_a_local_isolation_is_told_at_once_and_stays_free_to_end(world: World) -
 def test_a_repair_is_told_at_once(world: World) -> None:
     agent = world.enrolled()
     world.report_of(world.far.order("isolated"))
-    world.host.backend.table = None  # type: ignore[attr-defined]
-    agent.controller.enforcement.repairs += 1
+    world.host.backend.table = None  # somebody removed it
     agent._tick()
     world.far.wait_for(lambda: world.far.machine.reports[-1]["repairs"] >= 1)
 
