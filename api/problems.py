@@ -19,6 +19,7 @@ CODES: dict[str, int] = {
     "DisabledFeature": 403,
     "ResourceNotFound": 404,
     "MethodNotAllowed": 405,
+    "RequestTimeout": 408,
     "Conflict": 409,
     "Replay": 409,
     "Unenrolled": 409,
@@ -43,6 +44,7 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
         *,
         headers: Mapping[str, str] | None = None,
         extra: Mapping[str, Any] | None = None,
+        reason: str = "",
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -50,6 +52,8 @@ class Problem(Exception):  # noqa: N818 - the word of RFC 9457
         self.message = message
         self.headers = dict(headers or {})
         self.extra = dict(extra or {})
+        self.reason = reason
+        """Why a signed document was not believed; for the figures, not for the caller."""
         self.target = str(uuid.uuid4())
 
     def envelope(self) -> dict[str, Any]:

@@ -74,8 +74,7 @@ def authenticate(services: Services, name: str, password: str, address: str) -> 
         user = _by_name(session, name)
     if not passwords.matches(user.password_hash if user else None, password) or user is None:
         services.limits.wrong_secret(services.settings, address, name)
-        if user is not None:
-            _record(services, user, "user.sign_in_failed", {"address": address})
+        _record_failure(services, name, user, address)
         raise Problem("Unauthorized", "name or password is wrong")
     return _signed_in(services, user, address, rehash=password)
 
@@ -246,9 +245,22 @@ def _set_password(
     return user
 
 
-def _record(services: Services, user: User, action: str, detail: dict[str, str]) -> None:
+def _record_failure(services: Services, name: str, user: User | None, address: str) -> None:
+    """One row, whether the account exists or not: the time taken must not tell. A name nobody has is not
+    written down; people type their password there.
+    """
     with services.database.write() as session:
-        audit.record(session, services, actor_for(user), action, user.id, detail)
+        if user is not None:
+            actor = actor_for(user)
+        else:
+            wanted = Tenant.name == name.rpartition("/")[0]
+            tenant = session.scalars(
+                select(Tenant).order_by(wanted.desc(), Tenant.created_at, Tenant.id).limit(1)
+            ).first()
+            if tenant is None:
+                return
+            actor = Actor(tenant.id, "unknown", Role.READER, kind="user")
+        audit.record(session, services, actor, "user.sign_in_failed", actor.id, {"address": address})
 
 
 def _standing(user: User) -> dict[str, object]:
