@@ -22,6 +22,7 @@ BENCHES = {
     "forged": ("bench.forged_answers", True),
     "preflight": ("bench.preflight", True),
     "throughput": ("bench.throughput", True),
+    "fleet": ("bench.fleet", False),
 }
 """Name -> module, and whether it needs namespaces. In the order they run: the short ones first."""
 

@@ -80,6 +80,12 @@ class Controller:
         assert self.process is not None
         return sum(_rss_mib(each) for each in (self.process.pid, *_children(self.process.pid)))
 
+    def cpu_s(self) -> float:
+        """Processor time the process has used."""
+        assert self.process is not None
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def console(self, *words: str) -> Any:
         """What a command of the console prints as JSON."""
         done = subprocess.run(

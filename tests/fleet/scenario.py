@@ -35,6 +35,8 @@ class Found:
     """The call that orders the isolations."""
     verified_s: float = 0.0
     """From that call's start until every action had succeeded."""
+    controller_cpu_s: float = 0.0
+    """What of that the controller computed."""
     drained_s: float = 0.0
     """From SIGTERM to the controller's end, all agents answered."""
     back_s: float = 0.0
@@ -160,11 +162,12 @@ async def run(controller: Controller, database: Database, agents: Sequence[Agent
 
 
 async def _isolate(fleet: Fleet, agents: Sequence[Agent], found: Found) -> list[str]:
-    started = time.monotonic()
+    started, computed_s = time.monotonic(), fleet.controller.cpu_s()
     actions = await fleet.order(agents)
     found.ordered_s = time.monotonic() - started
     await fleet.all_succeeded(actions, within_s=60)
     found.verified_s = time.monotonic() - started
+    found.controller_cpu_s = fleet.controller.cpu_s() - computed_s
     return actions
 
 
