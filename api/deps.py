@@ -42,6 +42,7 @@ def allowed(permission: Permission) -> Callable[..., Actor]:
         _documented: Annotated[object, Depends(_BEARER)],
     ) -> Actor:
         actor = actor_of(services, request.headers.get("authorization", ""), caller_address(request))
+        request.state.caller = actor.name
         if not actor.may(permission):
             raise Problem("Forbidden", f"the role {actor.role.value} may not {permission.value} here")
         return actor

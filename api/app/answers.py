@@ -18,6 +18,7 @@ def answer(scope: Scope, problem: Problem, cause: BaseException | None = None) -
     The line names no header, no query and no body: they may hold secrets.
     """
     client = scope.get("client")
+    scope.setdefault("state", {})["target"] = problem.target
     log.log(
         logging.ERROR if problem.status >= 500 else logging.INFO,
         "%s %a refused: %d %s: %a; from %s; target %s",

@@ -9,11 +9,14 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from starlette.types import Lifespan
 
+from api.app.answer_headers import AnswerHeaders
 from api.app.body_limit import BodyLimit
 from api.app.failures import LastResort, install_failures
 from api.app.paths import Paths, Spelling
+from api.app.traffic import RouteNote, Traffic
 from api.schemas.error import refusals
 from api.services.context import Services
+from api.services.metrics import Metrics
 
 TITLE = "Host isolation controller"
 
@@ -39,6 +42,7 @@ def create_app(services: Services, *, lifespan: Lifespan[Any] | None = None) -> 
         lifespan=lifespan,
     )
     app.state.services = services
+    app.state.metrics = Metrics(services)
     paths = Paths()
     for name in _ROOT:
         _include(app, paths, name, "")
@@ -51,9 +55,12 @@ def create_app(services: Services, *, lifespan: Lifespan[Any] | None = None) -> 
         import_module("api.portal.site").install(app, services)
     install_failures(app, paths)
     # The last one added sees a request first.
+    app.add_middleware(RouteNote)
     app.add_middleware(Spelling, paths=paths)
     app.add_middleware(BodyLimit, limit=services.settings.max_body_bytes)
     app.add_middleware(LastResort)
+    app.add_middleware(AnswerHeaders)
+    app.add_middleware(Traffic, metrics=app.state.metrics, paths=paths)
     return app
 
 

@@ -51,6 +51,11 @@ class Paths:
                 return each.spelling.format(**match.groupdict())
         return path
 
+    def template(self, path: str) -> str | None:
+        """The route a path belongs to, with its parameters' names in braces; None when there is none."""
+        bare = path.rstrip("/")
+        return next((each.spelling for each in self._templates if each.pattern.match(bare)), None)
+
     def methods(self, path: str) -> list[str]:
         """Every method that some route takes at exactly this path, in order."""
         matching = [each for each in self._templates if each.pattern.match(path)]

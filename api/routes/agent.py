@@ -97,9 +97,9 @@ async def enrol(request: Request) -> Response:
     except Problem as problem:
         if problem.status < 429:
             failures.count(address)
-        return _refusal(problem, address)
+        return _refusal(request, problem, address)
     except DBAPIError as error:
-        return _refusal(_no_database(error), address)
+        return _refusal(request, _no_database(error), address)
     return JSONResponse(answer, 201)
 
 
@@ -111,7 +111,7 @@ async def check_in(request: Request) -> Response:
         # Not kept in a variable: the body must not wait with the poll.
         answer = await agents.check_in(Arrival(await _body(request), address, _own_host(request)))
     except Problem as problem:
-        return _refusal(problem, address)
+        return _refusal(request, problem, address)
     return Response(answer, media_type="application/json")
 
 
@@ -156,7 +156,8 @@ def _own_host(request: Request) -> bool:
         return False
 
 
-def _refusal(problem: Problem, address: str) -> Response:
+def _refusal(request: Request, problem: Problem, address: str) -> Response:
+    request.state.target, request.state.reason = problem.target, problem.reason
     _log.info("agent refused: %s %s (%s, %s)", problem.code, problem.message, address, problem.target)
     return JSONResponse(problem.envelope(), problem.status, headers=problem.headers)
 

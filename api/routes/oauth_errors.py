@@ -40,7 +40,7 @@ def oauth_answer(
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     """The refusal as an answer. `trace_id` finds its log line, which names neither form nor header."""
-    trace = str(uuid.uuid4())
+    trace = request.state.target = str(uuid.uuid4())
     address = request.client.host if request.client else "-"
     log.info(
         "%s %a refused: %s AADSTS%d: %a; from %s; target %s",

@@ -161,7 +161,7 @@ class CheckIns:
         try:
             document = open_envelope(envelope, Kind.CHECK_IN, {key_id_of(row.public_key): row.public_key})
         except Refused as refused:
-            raise Problem("Unauthorized", refused.sentence) from None
+            raise Problem("Unauthorized", refused.sentence, reason=refused.refusal.value) from None
         if row.unenrolled_at is not None:
             raise _unenrolled()
         try:
@@ -230,7 +230,8 @@ class CheckIns:
 
 def replayed(latest: int) -> Problem:
     """409. `sequence` lets the rightful holder of a restored disk go on: it signs with a higher one."""
-    return Problem("Replay", f"sequence {latest} was already taken", extra={"sequence": latest})
+    sentence = f"sequence {latest} was already taken"
+    return Problem("Replay", sentence, extra={"sequence": latest}, reason="replayed")
 
 
 def _unenrolled() -> Problem:
@@ -243,7 +244,7 @@ def _read(arrival: Arrival) -> tuple[str, Envelope] | Problem:
         envelope = decode_envelope(json.loads(arrival.body))
         document = json.loads(envelope.payload)
     except Refused as refused:
-        return Problem("InvalidRequestBody", refused.sentence)
+        return Problem("InvalidRequestBody", refused.sentence, reason=refused.refusal.value)
     except (ValueError, RecursionError):
         return Problem("InvalidRequestBody", "a check-in is an envelope in JSON")
     machine_id = document.get("machine_id") if isinstance(document, dict) else None

@@ -235,7 +235,7 @@ def _read_body(body: object) -> tuple[str, Envelope]:
     try:
         return body["token"], decode_envelope(body.get("envelope"))
     except Refused as refused:
-        raise Problem("InvalidRequestBody", refused.sentence) from None
+        raise Problem("InvalidRequestBody", refused.sentence, reason=refused.refusal.value) from None
 
 
 def _verified(services: Services, envelope: Envelope, *, own_host: bool) -> _Application:
@@ -248,7 +248,8 @@ def _verified(services: Services, envelope: Envelope, *, own_host: bool) -> _App
         facts = believed(parse_facts(document.get("facts") or {}), own_host=own_host)
         "".join((name, json.dumps(facts, ensure_ascii=False, allow_nan=False))).encode()
     except Refused as refused:
-        raise Problem("Unauthorized", f"the device's signature is not good: {refused.sentence}") from None
+        sentence = f"the device's signature is not good: {refused.sentence}"
+        raise Problem("Unauthorized", sentence, reason=refused.refusal.value) from None
     except (ValueError, RecursionError) as error:
         raise Problem("InvalidInput", f"the enrolment cannot be used: {error}") from None
     now = services.clock.now()

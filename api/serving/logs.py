@@ -12,11 +12,11 @@ from typing import Any, TextIO
 from api.core.instant import render_instant
 from api.settings import Settings
 
-FIELDS = "fields"
-"""`extra={"fields": {...}}` puts named values into a line."""
+_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+"""What every record has; anything else was given as `extra` and belongs into the line."""
 
 _SECRETS = re.compile(
-    r"(?i)(bearer\s+)[\w.~+/=-]+"
+    r"(?i)(bearer\s+)[\w.~+/=-]{12,}"
     r"|\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*"
     r"|((?:password|client_secret|secret|token|code|state|session)=)[^&\s\"']+"
     r"|(://[^/\s:@]+:)[^@/\s]+(?=@)"
@@ -42,7 +42,7 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            **getattr(record, FIELDS, {}),
+            **{key: value for key, value in record.__dict__.items() if key not in _STANDARD},
         }
         if record.exc_info and record.exc_info[0] is not None:
             values["exception"] = self.formatException(record.exc_info)
