@@ -1,4 +1,4 @@
-"""A browser (Debian's Chromium) and a served controller; skipped with the probe's code where there is none."""
+"""A browser (Debian's Chromium) and a served controller; skipped with a code where there is none."""
 
 from __future__ import annotations
 
