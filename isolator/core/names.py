@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -48,6 +49,8 @@ class _Element:
 
     until: float
     bindings: dict[_Binding, None] = field(default_factory=dict)
+    entries: dict[str, float] = field(default_factory=dict)
+    """Until when which entry has it open; there may be thousands of names, but few entries."""
 
 
 @dataclass(slots=True, eq=False)
@@ -175,12 +178,26 @@ class LearnedNames:
             if binding.learned.expires_at >= now
         )
 
+    def is_open(self, destination: Destination, at: float, entry: str | None = None) -> bool:
+        """Say whether the destination was learned and still alive at an instant, for that entry if given.
+
+        Costs the same however many names there are at the address.
+        """
+        element = self._elements.get(destination.address, _NO_ELEMENTS).get(destination)
+        if element is None:
+            return False
+        return (element.until if entry is None else element.entries.get(entry, -math.inf)) >= at
+
     def retain(
         self, opening_of: Callable[[str], Opening | None], usable: UsableAddresses, now: float
     ) -> tuple[LearnedAddress, ...]:
         """Drop what a new policy does not open; gives what no name keeps open any more, each door once."""
         self._pinned = {name for name in self._pinned if opening_of(name) is not None}
         closed: dict[Destination, LearnedAddress] = {}
+        # What is kept is put again below; an entry's id may mean something else in the new policy.
+        for there in self._elements.values():
+            for element in there.values():
+                element.entries.clear()
         for name in list(self._names):
             opening = opening_of(name)
             doors = {} if opening is None else {(d.transport, d.port): d.entry for d in opening.doors}
@@ -209,6 +226,7 @@ class LearnedNames:
         if binding is not None and binding.share == share:
             binding.learned = learned
             binding.element.until = max(binding.element.until, until)
+            _note_entry(binding.element, learned)
             self._names[learned.name].move_to_end(destination)
             self._shares[share].move_to_end(binding)
             return
@@ -217,6 +235,7 @@ class LearnedNames:
             self._drop(binding)
         element = self._elements.setdefault(destination.address, {}).setdefault(destination, _Element(until))
         element.until = max(element.until, until)
+        _note_entry(element, learned)
         binding = _Binding(learned, element, share)
         mine = self._names.setdefault(learned.name, OrderedDict())
         mine[destination] = binding
@@ -273,6 +292,10 @@ class LearnedNames:
             if not bucket:
                 del self._buckets[binding.bucket]
         self._size -= 1
+
+
+def _note_entry(element: _Element, learned: LearnedAddress) -> None:
+    element.entries[learned.entry] = max(learned.expires_at, element.entries.get(learned.entry, 0.0))
 
 
 _NOTHING: OrderedDict[Destination, _Binding] = OrderedDict()

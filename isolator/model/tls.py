@@ -9,8 +9,8 @@ from enum import Enum
 class Ech(Enum):
     """Encrypted ClientHello in a hello (RFC 9849).
 
-    A real outer hello and a GREASE one look the same on purpose (section 6.2), so there is one value for both:
-    the judgement goes by the outer name, which a real one takes from the provider and not from the site.
+    A real outer hello and a GREASE one look the same on purpose (section 6.2), so there is one value for
+    both: the judgement goes by the outer name, which a real one takes from the provider, not from the site.
     """
 
     ABSENT = "absent"

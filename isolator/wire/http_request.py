@@ -39,7 +39,17 @@ class RequestReader:
     tunnel: then `tunnel` has them.
     """
 
-    __slots__ = ("_fields", "_left", "_line", "_part", "_size", "_start", "_tunnel_may_begin", "tunnel")
+    __slots__ = (
+        "_after_body",
+        "_fields",
+        "_left",
+        "_line",
+        "_part",
+        "_size",
+        "_start",
+        "_tunnel_may_begin",
+        "tunnel",
+    )
 
     def __init__(self) -> None:
         self._part = _Part.HEAD
@@ -48,6 +58,7 @@ class RequestReader:
         self._fields: list[tuple[bytes, bytes]] = []
         self._size = 0
         self._left = 0
+        self._after_body = _Part.HEAD
         self._tunnel_may_begin = False
         self.tunnel: bytes | None = None
         """Set with the bytes of one `feed` that belong to the tunnel; None as long as there is none."""
@@ -84,9 +95,7 @@ class RequestReader:
         step = min(self._left, len(data) - at)
         self._left -= step
         if not self._left:
-            # `_size` tells the two kinds of body apart: a chunk has a line end after it.
-            self._part = _Part.BODY_END if self._size else _Part.HEAD
-            self._size = 0
+            self._part = self._after_body
         return at + step
 
     def _read_line(self, data: bytes, at: int) -> tuple[int, bytes | None]:
@@ -130,7 +139,7 @@ class RequestReader:
             if not _SIZE.fullmatch(line):
                 raise ParseError(Unreadable.HTTP_CHUNK)
             self._left = int(line, 16)
-            self._part, self._size = (_Part.BODY, 1) if self._left else (_Part.LAST_CHUNK, 0)
+            self._part = _Part.BODY if self._left else _Part.LAST_CHUNK
             return
         if line:
             raise ParseError(Unreadable.HTTP_CHUNK)
@@ -157,9 +166,9 @@ class RequestReader:
                 raise ParseError(Unreadable.HTTP_FRAMING)
             self._tunnel_may_begin = True
         elif length is None:
-            self._part = _Part.CHUNK_SIZE
+            self._part, self._after_body = _Part.CHUNK_SIZE, _Part.BODY_END
         elif length:
-            self._part, self._left = _Part.BODY, length
+            self._part, self._after_body, self._left = _Part.BODY, _Part.HEAD, length
         return Request(method.decode("ascii"), target.form, host, port, target.path, target.doubtful)
 
 
@@ -198,7 +207,7 @@ def _agreed_host(
 
 
 def _body_length(fields: list[tuple[bytes, bytes]], is_newest: bool) -> int | None:
-    """Bytes of the body, None for chunks (RFC 9112 section 6); doubtful framing is refused, never repaired."""
+    """Bytes of the body, None for chunks (RFC 9112 section 6); doubtful framing is refused."""
     lengths = [value for name, value in fields if name == b"content-length"]
     codings = [value for name, value in fields if name == b"transfer-encoding"]
     if len(lengths) + len(codings) > 1:

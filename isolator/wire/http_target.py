@@ -32,7 +32,7 @@ class Target:
 
 
 def read_target(method: bytes, target: bytes) -> Target:
-    """Read a target without spaces; raises ParseError for one that does not fit the method (RFC 9112, 3.2)."""
+    """Read a target without spaces; raises ParseError for one that does not fit the method."""
     if method == b"CONNECT":
         host, port = read_authority(target)
         if port is None:
