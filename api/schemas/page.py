@@ -11,8 +11,8 @@ from pydantic import BaseModel, Field
 from api.schemas.action import ActionOut
 from api.schemas.machine import MachineOut
 
-EMPTY_NOTE = "nothing matches, or nothing that this client may see"
-"""Stands in an empty answer: a known client takes one of 100 bytes or fewer for a missing path."""
+NOTE = "what matches and this client may see, and no more"
+"""Stands in short answers: a known client takes one of 100 bytes or fewer for a missing path."""
 
 
 class _Page(BaseModel):
@@ -49,8 +49,8 @@ def page_body(
     body: dict[str, Any] = {"@odata.context": f"{base}/api/$metadata#{resource}{shown}"}
     if count is not None:
         body["@odata.count"] = count
-    if not rows:
-        body["@isolator.note"] = EMPTY_NOTE
+    if not rows or select:
+        body["@isolator.note"] = NOTE
     body["value"] = [each.model_dump(include=set(select) if select else None) for each in rows]
     if next_link is not None:
         body["@odata.nextLink"] = next_link
