@@ -13,6 +13,7 @@ from api.app.answer_headers import AnswerHeaders
 from api.app.body_limit import BodyLimit
 from api.app.failures import LastResort, install_failures
 from api.app.paths import Paths, Spelling
+from api.app.reference import install_reference
 from api.app.traffic import RouteNote, Traffic
 from api.schemas.error import refusals
 from api.services.context import Services
@@ -36,7 +37,7 @@ def create_app(services: Services, *, lifespan: Lifespan[Any] | None = None) -> 
     app = FastAPI(
         title=TITLE,
         version=_version(),
-        docs_url="/docs",
+        docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
         lifespan=lifespan,
@@ -53,6 +54,7 @@ def create_app(services: Services, *, lifespan: Lifespan[Any] | None = None) -> 
         _include(app, paths, name, "/api")
     if find_spec("api.portal.site") is not None:
         import_module("api.portal.site").install(app, services)
+    install_reference(app)
     install_failures(app, paths)
     # The last one added sees a request first.
     app.add_middleware(RouteNote)

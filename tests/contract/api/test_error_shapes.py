@@ -314,3 +314,19 @@ def test_broken_database(tmp_path: Path, sqlite_shape: Path, caplog: pytest.LogC
 def test_json_answers_stay_json(world: Controller) -> None:
     """The OpenAPI document and the errors are the only things without a token that say anything."""
     assert json.loads(world.http.get("/openapi.json").text)["openapi"]
+
+
+def test_headers_of_every_answer(world: Controller) -> None:
+    for path in (
+        "/api/machines",
+        "/nothing",
+        "/openapi.json",
+        "/docs",
+        f"/{ACME}/v2.0/.well-known/openid-configuration",
+    ):
+        headers = world.http.get(path).headers
+        assert headers["cache-control"] == "no-store", path
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["content-security-policy"].startswith("default-src 'none'")
+        assert "access-control-allow-origin" not in headers
+    assert "machineactions" in world.http.get("/docs").text

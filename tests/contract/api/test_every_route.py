@@ -27,7 +27,6 @@ OPEN = {
     "/",
     "/openapi.json",
     "/docs",
-    "/docs/oauth2-redirect",
     "/healthz",
     "/readyz",
     "/metrics",  # loopback only, unless the settings say otherwise
