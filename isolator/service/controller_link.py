@@ -41,6 +41,9 @@ PATIENCE_S = 15.0
 
 LONGEST_PAUSE_S = 30.0
 FIRST_PAUSE_S = 1.0
+LONGEST_ASKED_S = 60.0
+"""The longest pause a controller can ask for: a host it cannot reach for an hour is lost to it."""
+
 HELD_S = 1.0
 UNHELD_PAUSE_S = (0.2, 1.0)
 """The pause after a poll that was answered in less than HELD_S with nothing for us to do."""
@@ -156,7 +159,8 @@ class ControllerLink:
         order = self.orders.read(answer)
         if order is None or answer.order is None:
             held = self._boottime() - asked_at > HELD_S
-            return max(answer.poll_after_s, 0.0 if held else self._chance.between(*UNHELD_PAUSE_S))
+            pause_s = 0.0 if held else self._chance.between(*UNHELD_PAUSE_S)
+            return max(pause_s, min(answer.poll_after_s, LONGEST_ASKED_S))
         self._carry_out(order, answer.order, answer.at)
         return 0.0
 

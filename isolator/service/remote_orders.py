@@ -145,6 +145,8 @@ class RemoteOrders:
                     self._now(),
                 )
             except Refused as refused:
+                if refused.refusal is Refusal.OLD_GENERATION and self._is_free():
+                    return self.controller.release(ReleaseOrder())  # the order came by the line, too
                 hint = _CLOCK_HINT.get(refused.refusal, "")
                 raise IsolatorError(
                     FailureCode.NOT_BELIEVED,
@@ -154,6 +156,9 @@ class RemoteOrders:
             LOG.warning("forced release %s is used", release.release_id)
             self.state.use(release)
             return self.controller.release(ReleaseOrder(f"forced release {release.release_id}"))
+
+    def _is_free(self) -> bool:
+        return self.controller.state is HostState.CONNECTED and not self.state.holds
 
     def _now(self) -> datetime:
         """The wall clock, but not before what the controller signed: a clock set back revives no file."""

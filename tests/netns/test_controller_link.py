@@ -124,7 +124,7 @@ def test_no_way_out_but_the_controller_s_word(scene: Callable[[str], Scene]) -> 
 def test_the_order_outlives_agent_and_controller_and_the_line_comes_back(
     scene: Callable[[str], Scene],
 ) -> None:
-    here = scene(ADDRESS)
+    here = scene(NAME)  # the name has to be found anew, from inside the isolation
     here.reported(here.controller.order("isolated"))
     before = len(here.controller.machine.check_ins)
     here.agent.kill()

@@ -238,6 +238,16 @@ def test_a_file_made_before_the_isolation_does_not_end_it(world: World) -> None:
     assert orders.controller.state is HostState.ISOLATED
 
 
+def test_a_file_whose_order_came_by_the_line_first_has_nothing_left_to_do(world: World) -> None:
+    orders = orders_of(world)
+    world.host.clock.set_wall(AT)
+    give(orders, 5, "isolated")
+    give(orders, 6, "connected")
+    file = encode_envelope(US.signed_release(orders.state.machine_id, at=AT))
+    assert not orders.forced_release(file).changed
+    assert orders.controller.state is HostState.CONNECTED
+
+
 def test_a_clock_set_back_revives_no_file(world: World) -> None:
     orders = orders_of(world)
     give(orders, 5, "isolated")  # the controller said that it is 2026
