@@ -14,12 +14,14 @@ from tempfile import TemporaryDirectory
 
 from api.app import create_app
 from api.services.keys import KeysError
+from api.services.receivers import open_receivers
 from api.serving import supervision
 from api.serving.certificate import certificate_of
 from api.serving.edge import Edge
 from api.serving.listening import address_of, bind
 from api.serving.logs import configure_logs
 from api.serving.server import Server
+from api.serving.upkeep import upkeep
 from api.serving.workers import Workers
 from api.settings import Settings, SettingsError
 from api.store.database import DatabaseError
@@ -36,6 +38,7 @@ def serve(settings: Settings) -> int:
     """
     configure_logs(settings)
     certificate_of(settings)
+    open_receivers(settings)
     with ExitStack() as cleanup:
         listeners = bind(settings)
         for each in listeners:
@@ -83,7 +86,8 @@ def run_worker(settings: Settings, listeners: list[socket]) -> int:
             supervision.tell("READY=1")
 
     try:
-        app = create_app(replace(services, wake=wake))
+        services = replace(services, wake=wake)
+        app = create_app(services, lifespan=upkeep(services, open_receivers(settings)))
         server = Server(Edge(app, settings), certificate, ready)
         server.run(listeners)
     except SystemExit as failed:
