@@ -198,8 +198,8 @@ def parse_url(text: str) -> str:
 
 def parse_uid(number: int) -> int:
     """Give a user id, 0 to MAX_UID; ParseError for any other number."""
-    if number > MAX_UID:
-        raise ParseError(f"{number} is no user id; they end at {MAX_UID}")
+    if not 0 <= number <= MAX_UID:
+        raise ParseError(f"{number} is no user id; they go from 0 to {MAX_UID}")
     return number
 
 
