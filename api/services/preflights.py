@@ -22,16 +22,18 @@ MAX_HOSTNAME = 255
 def take_report(services: Services, actor: Actor, document: Any, hostname: str) -> Preflight:
     """Keep a report (schema 1 of `isolator-check --format json`). Problem when it is none.
 
+    `hostname` empty: the name the report gives its host.
     A reader may send one in: it changes nothing but the list of reports, and that is audited.
     """
     if not actor.may(Permission.READ):
         raise Problem("Forbidden", f"the role {actor.role.value} may not send reports")
-    if not hostname.isprintable():
-        raise Problem("InvalidInput", "hostname holds characters that no name has")
     try:
         report = parse_report(document)
     except InputError as error:
         raise Problem("InvalidInput", str(error)) from None
+    hostname = hostname or str(document.get("host") or "")
+    if not hostname.isprintable():
+        raise Problem("InvalidInput", "hostname holds characters that no name has")
     counts = {each.value: report.count(each) for each in Outcome}
     kept = Preflight(
         id=str(uuid.uuid4()),
