@@ -15,25 +15,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session
 
-from api.core.action_state import ACTIVE
 from api.core.check_in import CheckIn, Ordered, meaning, parse_check_in, steady
 from api.core.instant import render_instant
 from api.problems import Problem
+from api.services.agent_rows import chunks, for_admission, locked, with_orders
 from api.services.context import Services
-from api.services.recording import record_one
+from api.services.recording import record_one, renew
 from api.services.sightings import Sighting, Sightings
-from api.store.tables import Action, Machine, Order
 from isolator.core.signed import decode_envelope, encode_envelope, key_id_of, open_envelope
 from isolator.model.signed import Envelope, Kind, Refused
 
 ATTEMPTS = 3
 """How often one report is tried when the database says that others were in the way."""
 
-_ACTIVE_NAMES = [each.value for each in ACTIVE]
 _log = logging.getLogger(__name__)
 
 
@@ -112,19 +109,19 @@ class CheckIns:
 
     def orders(self, asked: Sequence[Asked]) -> list[bytes | Exception]:
         """Signed answers with the order of the machine's generation, where it is higher than the agent's."""
-        wanted = {each.machine_id for each in asked}
-        found = {}
-        with self._services.database.read() as session:
-            for chunk in _chunks(wanted):
-                for row in session.execute(_with_orders(chunk)):
-                    found[row.id] = row
+        found = self._orders_of({each.machine_id for each in asked})
+        now = self._services.clock.now()
+        ended = [row.id for row in found.values() if row.not_after is not None and row.not_after <= now]
+        for each_id in ended:
+            renew(self._services, each_id)
+        found |= self._orders_of(ended)
         answers: list[bytes | Exception] = []
         for each in asked:
-            now = found.get(each.machine_id)
-            if now is None or now.unenrolled_at is not None:
+            row = found.get(each.machine_id)
+            if row is None or row.unenrolled_at is not None:
                 answers.append(_unenrolled())
             else:
-                answers.append(self._with_order(each, now))
+                answers.append(self._with_order(each, row))
         return answers
 
     def answer(
@@ -142,6 +139,14 @@ class CheckIns:
         }
         return json.dumps(encode_envelope(self._services.keys.seal(Kind.ANSWER, document))).encode()
 
+    def _orders_of(self, machine_ids: Iterable[str]) -> dict[str, Row[Any]]:
+        found: dict[str, Row[Any]] = {}
+        with self._services.database.read() as session:
+            for chunk in chunks(machine_ids):
+                for row in session.execute(with_orders(chunk)):
+                    found[row.id] = row
+        return found
+
     def _with_order(self, asked: Asked, row: Row[Any]) -> bytes:
         if row.generation <= asked.generation or row.payload is None:
             return self.answer(asked, row.generation)
@@ -150,8 +155,8 @@ class CheckIns:
     def _rows(self, machine_ids: Iterable[str]) -> dict[str, Row[Any]]:
         found: dict[str, Row[Any]] = {}
         with self._services.database.read() as session:
-            for chunk in _chunks(machine_ids):
-                for row in session.execute(_for_admission(chunk)):
+            for chunk in chunks(machine_ids):
+                for row in session.execute(for_admission(chunk)):
                     found[row.id] = row
         return found
 
@@ -200,7 +205,7 @@ class CheckIns:
         steered: list[str] = []
         found: list[Taken | Exception] = []
         with services.database.write() as session:
-            machines, actions = _locked(session, {each.check.machine_id for each in news})
+            machines, actions = locked(session, {each.check.machine_id for each in news})
             for each in news:
                 machine = machines.get(each.check.machine_id)
                 if machine is None or machine.unenrolled_at is not None:
@@ -272,65 +277,3 @@ def _is_news(check: CheckIn, row: Row[Any]) -> bool:
 def _facts_differ(facts: dict[str, Any], row: Row[Any]) -> bool:
     known = {**row.facts, "computer_name": row.computer_name}
     return any(known.get(name) != value for name, value in facts.items() if name != "is_controller_host")
-
-
-def _for_admission(machine_ids: Sequence[str]) -> Any:
-    active = (
-        select(Action.id)
-        .where(Action.machine_id == Machine.id, Action.status.in_(_ACTIVE_NAMES))
-        .scalar_subquery()
-    )
-    return select(
-        Machine.id,
-        Machine.public_key,
-        Machine.computer_name,
-        Machine.facts,
-        Machine.sequence,
-        Machine.incarnation,
-        Machine.generation,
-        Machine.desired,
-        Machine.desired_scope,
-        Machine.unenrolled_at,
-        Machine.duplicate_since,
-        Machine.observed,
-        active.label("action_id"),
-    ).where(Machine.id.in_(machine_ids))
-
-
-def _with_orders(machine_ids: Sequence[str]) -> Any:
-    return (
-        select(
-            Machine.id,
-            Machine.generation,
-            Machine.unenrolled_at,
-            Order.payload,
-            Order.signature,
-            Order.key_id,
-        )
-        .outerjoin(Order, (Order.machine_id == Machine.id) & (Order.generation == Machine.generation))
-        .where(Machine.id.in_(machine_ids))
-    )
-
-
-def _locked(session: Session, machine_ids: Iterable[str]) -> tuple[dict[str, Machine], dict[str, Action]]:
-    """The machines, always locked in the same order so that two batches cannot hold each other, and their
-    actions under way."""
-    machines: dict[str, Machine] = {}
-    actions: dict[str, Action] = {}
-    for chunk in _chunks(machine_ids):
-        rows = session.scalars(
-            select(Machine).where(Machine.id.in_(chunk)).order_by(Machine.id).with_for_update()
-        )
-        machines |= {each.id: each for each in rows}
-        under_way = session.scalars(
-            select(Action).where(Action.machine_id.in_(chunk), Action.status.in_(_ACTIVE_NAMES))
-        )
-        actions |= {each.machine_id: each for each in under_way}
-    return machines, actions
-
-
-def _chunks(machine_ids: Iterable[str], size: int = 500) -> Iterable[list[str]]:
-    """In order, and in portions that every SQLite takes as parameters."""
-    everything = sorted(machine_ids)
-    for start in range(0, len(everything), size):
-        yield everything[start : start + size]

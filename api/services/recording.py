@@ -14,7 +14,7 @@ from api.core.roles import Actor, Role
 from api.services import audit, events
 from api.services.addresses import note_addresses
 from api.services.context import Services
-from api.services.isolation import SYSTEM, OrderRequest, advance, steer, steer_back
+from api.services.isolation import SYSTEM, advance, steer, steer_back
 from api.services.membership import agent_of, apply_facts, believed, mark_same_name
 from api.store.tables import Action, Machine, Order
 
@@ -125,28 +125,41 @@ def _catch_up(
     machine.generation = check.generation
     audit.record(session, services, _system(machine), "machine.catch_up", machine.id, detail)
     if action is not None and action.status == ActionStatus.PENDING.value:
-        request = _request_of(session, action)
-        steer(
-            session,
-            services,
-            machine,
-            desired=machine.desired,
-            scope=machine.desired_scope,
-            action=action,
-            request=request,
-        )
+        _order_again(session, services, machine, action.generation, action)
 
 
-def _request_of(session: Session, action: Action) -> OrderRequest:
-    """What was asked for when the action was ordered, read back from its signed order."""
-    order = session.get(Order, (action.machine_id, action.generation))
+def renew(services: Services, machine_id: str) -> None:
+    """Sign an order of the controller's own anew that nobody fetched before its end.
+
+    An agent that comes back after weeks would refuse the old one for good, and what is desired with it. An
+    order that belongs to an action is not renewed: whoever ordered it was told that it came to nothing.
+    """
+    now = services.clock.now()
+    with services.database.write() as session:
+        machine = session.get_one(Machine, machine_id, with_for_update=True)
+        order = session.get(Order, (machine.id, machine.generation))
+        if order is None or order.not_after > now or order.action_id is not None:
+            return
+        _order_again(session, services, machine, machine.generation, None)
+        detail = {"from": order.generation, "to": machine.generation, "desired": machine.desired}
+        audit.record(session, services, _system(machine), "order.renew", machine.id, detail)
+
+
+def _order_again(
+    session: Session, services: Services, machine: Machine, generation: int, action: Action | None
+) -> None:
+    """The machine's desired state as an order of the next generation, with the terms of an earlier one."""
+    order = session.get(Order, (machine.id, generation))
     document = json.loads(order.payload) if order is not None else {}
-    return OrderRequest(
-        action.machine_id,
-        action.comment,
-        lists=tuple(document["lists"]) if document.get("lists") else None,
-        geo=tuple(document["geo"]) if document.get("geo") else None,
-        profile=document.get("profile"),
+    terms = {name: document.get(name) for name in ("lists", "geo", "profile", "exclusions", "duration_s")}
+    steer(
+        session,
+        services,
+        machine,
+        desired=machine.desired,
+        scope=machine.desired_scope,
+        action=action,
+        terms={**terms, "exclusions": terms["exclusions"] or []},
     )
 
 

@@ -496,3 +496,25 @@ def test_an_acknowledgement_that_was_overtaken_does_not_undo_the_report(world: W
     row = world.machine(agent)
     assert (row.observed_state, row.observed_generation) == ("isolated", 1)
     assert world.action(action).status == "Succeeded"
+
+
+def test_an_order_of_nobodys_that_ended_unfetched_is_signed_anew(world: World) -> None:
+    agent = world.agent()
+    world.isolate(agent)
+    world.deliver(agent)
+    world.take(agent.check_in())
+    world.release(agent)
+    world.clock.ahead = timedelta(hours=73)
+    isolation.time_out(world.services)  # isolation is desired again, as generation 3
+    world.clock.ahead = timedelta(hours=147)
+    order = world.deliver(agent)
+    assert (order["generation"], order["desired"], order["scope"]) == (4, "isolated", "full")
+    assert "order.renew" in world.audited()
+
+
+def test_an_actions_order_is_not_renewed(world: World) -> None:
+    agent = world.agent()
+    action = world.isolate(agent)
+    world.clock.ahead = timedelta(hours=80)  # the sweep is late
+    assert world.deliver(agent)["generation"] == 1
+    assert world.action(action).generation == 1
