@@ -19,6 +19,7 @@ from isolator.model.verdict import Decision, Reason, Verdict
 
 _SPACE = 1 << 32
 _KNOWN_FLAGS = frozenset({"fin", "syn", "rst", "psh", "ack", "ecn", "cwr"})
+_PURPOSES = frozenset({"syn", "fin", "rst"})
 
 
 class FlowGate:
@@ -54,7 +55,7 @@ class FlowGate:
     def judge(self, segment: Segment, now: float) -> FlowRuling:
         """Judge one segment; the ruling may also end other connections, of which there were too many."""
         flow = self.table.get(segment.flow)
-        if segment.flags - _KNOWN_FLAGS or len(segment.flags & {"syn", "fin", "rst"}) > 1:
+        if not _is_sound(segment.flags):
             ruling = _dropped(segment, Reason.TCP_MALFORMED)
         elif "syn" in segment.flags:
             ruling = self._judge_syn(flow, segment, now)
@@ -107,8 +108,12 @@ class FlowGate:
 
     def _judge_rst(self, flow: Flow, segment: Segment) -> FlowRuling:
         """A client gives up. One that the server would not take must not make us forget the connection."""
-        if segment.payload or flow.stream.offset_of(segment.sequence) != flow.released:
+        offset = flow.stream.offset_of(segment.sequence)
+        if segment.payload or offset not in (flow.released, flow.sent):
             return _dropped(segment, Reason.TCP_OUTSIDE_WINDOW)
+        if offset != flow.released:
+            # It counts the bytes that are held here, which the server has not seen: it gets our own.
+            return self._refuse(flow, segment, Decision(Verdict.REJECT, Reason.FLOW_CLOSED))
         held = self.table.forget(flow)
         return FlowRuling(Verdict.ACCEPT, Reason.FLOW_CLOSED, passed=(segment.token,), dropped=held)
 
@@ -199,6 +204,12 @@ class FlowGate:
         return FlowRuling(
             ruling.verdict, ruling.reason, ruling.entry, ruling.mark, ruling.passed, dropped, resets
         )
+
+
+def _is_sound(flags: frozenset[str]) -> bool:
+    """No urgent data (servers differ in where they put it), one purpose, and only SYN and RST without ACK."""
+    purposes = flags & _PURPOSES
+    return not flags - _KNOWN_FLAGS and len(purposes) < 2 and ("ack" in flags or purposes - {"fin"} != set())
 
 
 def _passed(segment: Segment, reason: Reason, entry: str | None = None, *, mark: bool = False) -> FlowRuling:

@@ -15,8 +15,8 @@ from isolator.model.segment import FlowKey, Reset
 class FlowLimits:
     """Bounds of the table. Beyond one the flow that has been there longest goes, never the newcomer.
 
-    So a flood of half-open connections or of slow hellos must outrun a handshake to hurt one: an honest client
-    has its hello out one round trip after its SYN.
+    So a flood of half-open connections or of slow hellos must outrun a handshake to hurt one: an honest
+    client has its hello out one round trip after its SYN.
     """
 
     opening: int = 16_384
