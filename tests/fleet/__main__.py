@@ -45,6 +45,7 @@ def kill(kills: int, *, agents: int = 24, backend: str = "sqlite") -> Result:
 def _killed(made: Place, agents: int, kills: int, postmaster: Postmaster | None) -> Result:
     made.controller.console("enrolment", "list")
     fleet = seed(made.database, made.controller.directory, agents)
+    made.controller.preload = True
     made.controller.start()
     return asyncio.run(stream(made, fleet, kills, postmaster))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import os
@@ -21,8 +22,41 @@ from urllib.parse import urlencode
 
 from tests.fleet.wire import Answer, Wire
 
-START_S = 30.0
+START_S = 120.0
 _API = (sys.executable, "-m", "api")
+
+
+@dataclass
+class Forked:
+    """A process that another one forked and nobody has to wait for."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """None while it lives."""
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return 0
+        return None
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal; nothing when it is gone already."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+    def wait(self, timeout: float = 30.0) -> int:
+        """Until it is gone. TimeoutExpired when that takes longer."""
+        until = time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > until:
+                raise subprocess.TimeoutExpired(str(self.pid), timeout)
+            time.sleep(0.01)
+        return 0
 
 
 @dataclass
@@ -34,7 +68,10 @@ class Controller:
     """Its address; empty: SQLite in the directory."""
     settings: Mapping[str, object] = field(default_factory=dict)
     port: int = field(default_factory=lambda: free_port())
-    process: subprocess.Popen[bytes] | None = None
+    preload: bool = False
+    """Fork it from a process that has imported everything: for many starts, not for measuring one."""
+    process: subprocess.Popen[bytes] | Forked | None = None
+    parent: subprocess.Popen[bytes] | None = None
     token: str = ""
     """An access token, made by `sign_in`."""
 
@@ -46,14 +83,8 @@ class Controller:
     def start(self) -> None:
         """Start it and wait until it answers. RuntimeError with its log when it does not."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        with (self.directory / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [*_API, "serve", "--port", str(self.port), *self._where()],
-                env=self._environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        arguments = ["serve", "--port", str(self.port), *self._where()]
+        self.process = self._fork(arguments) if self.preload else self._spawn(arguments)
         until = time.monotonic() + START_S
         while not answers(self.url):
             if self.process.poll() is not None or time.monotonic() > until:
@@ -74,6 +105,39 @@ class Controller:
                 self.process.wait()
             self.process = None
         return time.monotonic() - started
+
+    def close(self) -> None:
+        """End it, and the process it was forked from."""
+        self.end()
+        if self.parent is not None:
+            self.parent.communicate()
+            self.parent = None
+
+    def _spawn(self, arguments: list[str]) -> subprocess.Popen[bytes]:
+        with (self.directory / "log").open("ab") as log:
+            return subprocess.Popen(
+                [*_API, *arguments],
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def _fork(self, arguments: list[str]) -> Forked:
+        if self.parent is None:
+            with (self.directory / "log").open("ab") as log:
+                self.parent = subprocess.Popen(
+                    [sys.executable, "-m", "tests.fleet.preloaded"],
+                    env=self._environment(),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                )
+        assert self.parent.stdin is not None
+        assert self.parent.stdout is not None
+        self.parent.stdin.write(json.dumps(arguments).encode() + b"\n")
+        self.parent.stdin.flush()
+        return Forked(int(self.parent.stdout.readline()))
 
     def memory_mib(self) -> float:
         """Resident memory of the process and the ones it started."""

@@ -76,7 +76,7 @@ def _opened(directory: Path, url: str, settings: dict[str, object]) -> Iterator[
     try:
         yield Place(controller, database)
     finally:
-        controller.end()
+        controller.close()
         database.close()
 
 
