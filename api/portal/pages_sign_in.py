@@ -32,7 +32,7 @@ YEAR_S = 365 * 24 * 3600
 @router.get("/sign-in")
 def sign_in_page(visitor: Anyone, services: ServicesOf, next: str = "") -> HTMLResponse:  # noqa: A002
     """The form; a person who is signed in already may sign in as somebody else."""
-    return _form(visitor, services, safe_next(next))
+    return sign_in_form(visitor, services, safe_next(next))
 
 
 @router.post("/sign-in", dependencies=[Origin])
@@ -42,7 +42,7 @@ def sign_in(request: Request, form: PostedForm, visitor: Anyone, services: Servi
     try:
         user = users.authenticate(services, form.text("name"), form.raw("password"), caller_address(request))
     except Problem as problem:
-        return _form(visitor, services, wanted, problem=problem, name=form.text("name"))
+        return sign_in_form(visitor, services, wanted, problem=problem, name=form.text("name"))
     answer = RedirectResponse(wanted, 303)
     start_session(services, request, answer, user)
     return answer
@@ -98,9 +98,10 @@ def _keep(answer: Response, name: str, value: str) -> None:
     )
 
 
-def _form(
+def sign_in_form(
     visitor: Anyone, services: Services, wanted: str, *, problem: Problem | None = None, name: str = ""
 ) -> HTMLResponse:
+    """The page of the form, with what was refused."""
     return page(
         "sign_in.html",
         visitor,

@@ -23,6 +23,7 @@ _log = logging.getLogger("api.portal")
 
 _PAGES = (
     "pages_sign_in",
+    "pages_single_sign_on",
     "pages_account",
     "pages_machines",
     "pages_orders",

@@ -174,15 +174,15 @@ def furnish(scene: Scene) -> None:
 
 
 @contextmanager
-def serving(scene: Scene, directory: Path) -> Iterator[Scene]:
-    """Serve the portal over TLS on a free port of 127.0.0.1 until the block ends."""
+def serving(scene: Scene, directory: Path, listener: socket.socket | None = None) -> Iterator[Scene]:
+    """Serve the portal over TLS on 127.0.0.1 (a free port, or the listener's) until the block ends."""
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1", "localhost")
     chain, key = directory / "chain.pem", directory / "key.pem"
     chain.write_bytes(b"".join(each.bytes() for each in certificate.cert_chain_pems))
     certificate.private_key_pem.write_to_path(key)
     app = create_app(scene.world.services)
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listener or socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         app,
         ssl_certfile=chain,
