@@ -172,16 +172,27 @@ class ControllerLink:
 
     def _connect(self) -> None:
         """Both lines; new ones when agent.yaml names another controller or certificate now."""
-        settings = self._outgoing.load_config().controller
-        if settings is None:
-            raise IsolatorError(
-                FailureCode.BAD_CONFIG, "connect", "agent.yaml names no `controller` any more"
-            )
+        settings = self._wanted_settings()
         if settings != self._settings:
             for client in self._clients:
                 client.close()
             self._clients = [self._outgoing.connect(settings), self._outgoing.connect(settings)]
             self._settings = settings
+
+    def _wanted_settings(self) -> ControllerSettings:
+        """As agent.yaml has them. A bad file, or a removed section on a held host, costs no line."""
+        try:
+            settings = self._outgoing.load_config().controller
+        except IsolatorError as error:
+            if self._settings is None:
+                raise
+            LOG.warning("the line stays as it was: %s", error)
+            return self._settings
+        if settings is not None:
+            return settings
+        if self._settings is not None and self.state.holds:
+            return self._settings
+        raise IsolatorError(FailureCode.BAD_CONFIG, "connect", "agent.yaml names no `controller` any more")
 
     # The second thread
 

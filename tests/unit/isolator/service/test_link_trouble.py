@@ -152,18 +152,55 @@ def test_another_address_in_the_configuration_is_taken_up(world: World) -> None:
     assert world.report_of(world.far.order("isolated"))["state"] == "isolated"
 
 
-def test_a_section_that_is_gone_ends_the_line_and_its_return_mends_it(world: World) -> None:
-    agent = world.enrolled()
+def test_a_section_that_is_removed_ends_the_line_of_a_free_host_only(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.enrolled()
     world.report_of(world.far.order("isolated"))
     settings, world.settings = world.settings, None
+    world.far.kick()
+    assert world.report_of(world.far.order("connected"))["state"] == "connected"
+    calls = world.lines[0].calls
+    world.far.kick()
+    eventually(lambda: world.far.kick() or "names no `controller`" in caplog.text)
+    assert world.lines[0].calls <= calls + 2
     before = len(world.far.machine.check_ins)
-    world.far.kick()
-    world.far.kick()
-    eventually(lambda: world.link is not None)
-    assert agent.controller.state is HostState.ISOLATED
     world.settings = settings
     world.far.wait_for(lambda: len(world.far.machine.check_ins) > before)
-    assert world.report_of(world.far.order("connected"))["state"] == "connected"
+
+
+def test_a_file_that_went_bad_costs_no_line(world: World) -> None:
+    world.enrolled()
+    assert world.link is not None
+    good = world.link._outgoing
+
+    refused: list[int] = []
+
+    def refuse() -> Any:
+        refused.append(len(world.far.machine.check_ins))
+        raise IsolatorError(FailureCode.BAD_CONFIG, "load", "agent.yaml, line 3: a slip")
+
+    world.link._outgoing = replace(good, load_config=refuse)
+    eventually(lambda: world.far.kick() or refused)
+    world.far.wait_for(lambda: len(world.far.machine.check_ins) > refused[0])
+
+
+def test_a_file_that_is_bad_from_the_start_is_read_again(world: World) -> None:
+    good = world.boot(line=False)
+    link = world._link(good.remote)
+    config = link._outgoing.load_config
+    left = [2]
+
+    def slip() -> Any:
+        if left[0]:
+            left[0] -= 1
+            raise IsolatorError(FailureCode.BAD_CONFIG, "load", "agent.yaml, line 3: a slip")
+        return config()
+
+    link._outgoing = replace(link._outgoing, load_config=slip)
+    world.link = link
+    link.start()
+    world.far.wait_for(lambda: world.far.machines and world.far.machine.check_ins)
 
 
 def test_a_refused_enrolment_is_tried_again(world: World) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from isolator.core.policy_document import encode_order
-from isolator.core.remote_order import read_enrolment, read_order
+from isolator.core.remote_order import read_answer, read_enrolment, read_order
 from isolator.core.signed import encode_envelope
 from isolator.model.failure import FailureCode, IsolatorError
 from isolator.model.order import HostState, IsolationOrder
@@ -154,6 +156,71 @@ def test_whoever_removes_journal_and_rules_is_isolated_again(world: World) -> No
     world.host = type(world.host)(clock=world.host.clock, store=world.host.store)
     after = orders_of(world)
     assert after.controller.state is HostState.ISOLATED
+
+
+def test_a_damaged_journal_is_a_lost_one(world: World) -> None:
+    give(orders_of(world), 5, "isolated")
+    world.host.store.text = "{"
+    world.host.backend.table = None
+    assert orders_of(world).controller.state is HostState.ISOLATED
+
+
+def test_a_stored_order_of_a_key_that_was_withdrawn_is_not_obeyed_again(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever stole the old key could have put it there."""
+    orders = orders_of(world)
+    envelope = US.signed_order(orders.state.machine_id, at=AT)
+    orders.state.begin(5, envelope, AT, isolate=True)
+    fresh = ControllerKeys(order=7)
+    keys = fresh.signed_keys(2, expires_at="2030-01-01T00:00:00Z")
+    signed = fresh.signed_answer("n" * 9, None, keys, orders.state.machine_id, at="2026-05-01T00:00:00Z")
+    known = orders.state.trusted_keys()
+    orders.state.hear(read_answer(signed, known, US.root_public, orders.state.machine_id or "", "n" * 9))
+    assert orders_of(world).controller.state is HostState.CONNECTED
+    assert "not good any more" in caplog.text
+
+
+def test_a_lost_journal_and_a_withdrawn_key_leave_the_host_held(world: World) -> None:
+    orders = orders_of(world)
+    give(orders, 5, "isolated")
+    world.host.store.clear()
+    world.host.backend.table = None
+    world.store.text = (world.store.text or "").replace('"order": {"key_id": "', '"order": {"key_id": "0')
+    after = orders_of(world)
+    after.watch()
+    assert (after.controller.state, after.state.holds) == (HostState.CONNECTED, True)
+
+
+def test_the_watch_lets_an_order_finish_first(world: World) -> None:
+    orders = orders_of(world)
+    give(orders, 5, "isolated", duration_s=60)
+    world.host.clock.advance(61)
+    orders.controller.tick()
+    with _held_by_another_thread(orders):
+        orders.watch()
+        assert orders.state.holds
+    orders.watch()
+    assert not orders.state.holds
+
+
+@contextmanager
+def _held_by_another_thread(orders: RemoteOrders) -> Iterator[None]:
+    taken, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with orders.lock:
+            taken.set()
+            done.wait(5.0)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    taken.wait(5.0)
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def test_it_is_tried_until_the_network_is_up(world: World) -> None:
