@@ -248,6 +248,45 @@ def test_what_does_not_fit_is_refused(
         assert (caught.value.option, caught.value.position) == (option, position)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        # builds 10, 11 and none
+        ("osBuild gt 10.5", [1]),
+        ("osBuild ge 10.5", [1]),
+        ("osBuild gt 9.5", [0, 1]),
+        ("osBuild lt 10.5", [0]),
+        ("osBuild le 10.5", [0]),
+        ("osBuild le 9.5", []),
+        ("osBuild eq 10.0", [0]),
+        ("osBuild eq 10.5", []),
+        ("osBuild ne 10.5", [0, 1, 2]),
+        ("osBuild gt null", []),
+        ("not (osBuild gt 10)", [0, 2]),
+        ("osBuild in (10, null)", [0, 2]),
+        # unknown: a part of null is neither in it nor not in it
+        ("contains(osProcessor,'x')", [0]),
+        ("not contains(osProcessor,'x')", [1]),
+        ("contains(osProcessor,'x') or isExcluded", [0]),
+        ("not contains(osProcessor,'x') or isExcluded eq false", [0, 1, 2]),
+        # machine 1 has an address without MAC
+        ("ipAddresses/any(i: contains(i/macAddress,'a'))", [0]),
+        ("ipAddresses/all(i: contains(i/macAddress,'a'))", [0, 2]),
+        ("ipAddresses/all(i: not contains(i/macAddress,'b'))", [0, 2]),
+        ("ipAddresses/any(i: i/macAddress eq null)", [1]),
+    ],
+)
+def test_numbers_and_unknowns(module_database: Database, text: str, expected: list[int]) -> None:
+    facts: list[dict[str, Any]] = [
+        {"os_build": 10, "processor": "x", "ip_addresses": [{"ipAddress": "1", "macAddress": "A"}]},
+        {"os_build": 11, "processor": "y", "ip_addresses": [{"ipAddress": "1"}]},
+        {},
+    ]
+    with undone(module_database) as session:
+        rows.add(session, [_sample(number, facts=each) for number, each in enumerate(facts)])
+        assert sorted(numbers(ask(session, ("$filter", text)))) == expected
+
+
 def test_dates_may_come_in_quotes(filled: Session) -> None:
     assert numbers(ask(filled, ("$filter", "firstSeen ge '2026-03-01T12:08Z'"))) == [9, 8]
 
