@@ -13,6 +13,7 @@ class FakeEntry:
     host: str
     ports: tuple[int, ...] = (443,)
     protocol: str = "tcp"
+    path: str | None = None
 
 
 class FakeIndex:
