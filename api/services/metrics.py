@@ -6,7 +6,10 @@ Names of machines, clients and paths as sent are never labels: there is no end t
 from __future__ import annotations
 
 import os
+import struct
+import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -97,9 +100,7 @@ class Metrics:
         figures = CollectorRegistry()
         figures.register(_Figures(self._services, tenant_id))
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-            shared = CollectorRegistry()
-            multiprocess.MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
-            return generate_latest(shared) + generate_latest(figures)
+            return _of_all_workers() + generate_latest(figures)
         return generate_latest(self._registry) + generate_latest(figures)
 
 
@@ -158,6 +159,17 @@ class _Figures(Collector):
     def _of(self, table: Any, *columns: Any) -> Select[Any]:
         query = select(*columns).select_from(table)
         return query if self._tenant_id is None else query.where(table.tenant_id == self._tenant_id)
+
+
+def _of_all_workers() -> bytes:
+    shared = CollectorRegistry()
+    multiprocess.MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
+    for _ in range(5):
+        # A worker that starts just now may have made a file and not yet written its head.
+        with suppress(struct.error):
+            return generate_latest(shared)
+        time.sleep(0.05)
+    return generate_latest(shared)
 
 
 def _version() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import json
@@ -167,7 +168,9 @@ class Syslog:
             except OSError as error:
                 self.close()
                 raise NotTaken(
-                    f"{type(error).__name__} at {self._where[0]}:{self._where[1]}", taken
+                    f"{type(error).__name__} at {self._where[0]}:{self._where[1]}",
+                    taken,
+                    because_of_event=error.errno == errno.EMSGSIZE,  # more than a datagram holds
                 ) from None
 
     def message(self, event: Event) -> bytes:
