@@ -331,3 +331,33 @@ class TestRetain:
         assert len(names) == 0
         assert not names.is_pinned("a.wild.test")
         assert learn(names, "a.wild.test", (X, 300)) == learned
+
+
+class TestIsOpen:
+    def test_for_which_entry_and_until_when(self) -> None:
+        names = LearnedNames()
+        here = ip_address("20.1.2.3")
+        door = Destination(here, Transport.TCP, 443)
+        for name, ttl in (("www.listed.test", 600), ("a.wild.test", 100)):
+            found = opening(INDEX, name)
+            assert found is not None
+            names.add(names.propose(found, [(here, ttl)], LearnLimits(), 0.0))
+        assert names.is_open(door, 605.0)
+        assert not names.is_open(door, 605.1)
+        assert names.is_open(door, 105.0, "l#2")
+        assert not names.is_open(door, 606.0, "l#2")
+        assert not names.is_open(door, 0.0, "l#9")
+        assert not names.is_open(Destination(here, Transport.UDP, 443), 0.0)
+        assert not names.is_open(Destination(ip_address("20.1.2.4"), Transport.TCP, 443), 0.0)
+
+    def test_a_new_policy_with_the_same_id_for_another_name(self) -> None:
+        names = LearnedNames()
+        here = ip_address("20.1.2.3")
+        door = Destination(here, Transport.TCP, 443)
+        found = opening(INDEX, "www.listed.test")
+        assert found is not None
+        names.add(names.propose(found, [(here, 600)], LearnLimits(), 0.0))
+        moved = replace(found, doors=(Door(Transport.TCP, 443, "l#7"),))
+        names.retain(lambda name: moved, UsableAddresses((), ()), 1.0)
+        assert names.is_open(door, 1.0, "l#7")
+        assert not names.is_open(door, 1.0, "l#1")
