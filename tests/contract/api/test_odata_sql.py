@@ -294,8 +294,12 @@ def test_dates_may_come_in_quotes(filled: Session) -> None:
 def test_a_column_that_is_an_agents_word_spoils_nothing(filled: Session) -> None:
     rows.add(filled, [_sample(0, facts={"os_build": 10**30, "processor": {}, "ip_addresses": 5})], first=60)
     rows.add(filled, [_sample(0, facts={"os_build": -(2**63)})], first=61)
+    rows.add(filled, [_sample(0, facts={"os_build": 5.0, "processor": 5, "version": ["x"]})], first=62)
+    assert (
+        numbers(ask(filled, ("$filter", "osBuild ne null or osProcessor ne null or version ne null"))) == []
+    )
     for text in ("osBuild ne 1", "osProcessor ne 'x'", "not ipAddresses/any(i: i/ipAddress eq 'x')"):
-        assert ask(filled, ("$filter", text), ("$count", "true")).count == 12
+        assert ask(filled, ("$filter", text), ("$count", "true")).count == 13
 
 
 # Tokens
