@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import IPv4Address, ip_address
 
 import pytest
 
-from isolator.core.doors import Opening, opening
+from isolator.core.doors import Door, Opening, opening
 from isolator.core.names import GRACE_S, LearnedNames, NameLimits
 from isolator.core.usable import UsableAddresses
 from isolator.model.flow import Address, Destination, LearnedAddress, Transport
