@@ -12,17 +12,19 @@ from pathlib import Path
 
 from tests.fleet.agent import Agent
 from tests.fleet.kills import Result, stream
-from tests.fleet.places import Place, limits_of_open_files, place, place_to_kill
+from tests.fleet.places import Place, limits_of_open_files, place, place_to_kill, serve_tls
 from tests.fleet.postmaster import Postmaster
 from tests.fleet.scenario import Found, run
 from tests.fleet.seed import seed
 
 
-def measure(agents: int, *, isolate: int, backend: str = "sqlite") -> Found:
+def measure(agents: int, *, isolate: int, backend: str = "sqlite", tls: bool = False) -> Found:
     """The scenario with a controller of its own."""
     limits_of_open_files(2 * agents + 1000)
     with tempfile.TemporaryDirectory(prefix="fleet-") as directory, place(Path(directory), backend) as made:
         made.controller.console("enrolment", "list")  # makes database and keys
+        if tls:
+            serve_tls(made)
         fleet = seed(made.database, made.controller.directory, agents)
         made.controller.start()
         try:
@@ -61,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--agents", type=int, default=5000)
     parser.add_argument("--isolate", type=int, default=1000, help="how many of them")
     parser.add_argument("--backend", choices=("sqlite", "postgresql"), default="sqlite")
+    parser.add_argument("--tls", action="store_true", help="measure over TLS")
     parser.add_argument("--kills", type=int, default=0, help="kill that often instead of measuring")
     args = parser.parse_args(arguments)
     if args.kills:
@@ -70,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         print(f"kills: {dict(result.kills)}; wrong: {len(result.wrong)}", *result.wrong[:20], sep="\n  ")
         return 1 if result.wrong else 0
-    found = measure(args.agents, isolate=args.isolate, backend=args.backend)
+    found = measure(args.agents, isolate=args.isolate, backend=args.backend, tls=args.tls)
     for name, value in asdict(found).items():
         print(f"{name:14} {value:.2f}" if isinstance(value, float) else f"{name:14} {value}")
     return 1 if found.wrong or found.disbelieved else 0

@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -68,6 +69,8 @@ class Controller:
     """Its address; empty: SQLite in the directory."""
     settings: Mapping[str, object] = field(default_factory=dict)
     port: int = field(default_factory=lambda: free_port())
+    tls: ssl.SSLContext | None = None
+    """What its callers believe; the certificate itself is among the settings. None: plain HTTP."""
     preload: bool = False
     """Fork it from a process that has imported everything: for many starts, not for measuring one."""
     process: subprocess.Popen[bytes] | Forked | None = None
@@ -78,7 +81,7 @@ class Controller:
     @property
     def url(self) -> str:
         """Where it answers."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         """Start it and wait until it answers. RuntimeError with its log when it does not."""
@@ -86,7 +89,7 @@ class Controller:
         arguments = ["serve", "--port", str(self.port), *self._where()]
         self.process = self._fork(arguments) if self.preload else self._spawn(arguments)
         until = time.monotonic() + START_S
-        while not answers(self.url):
+        while not answers(self.url, self.tls):
             if self.process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError(f"the controller did not start:\n{self.log()[-3000:]}")
             time.sleep(0.05)
@@ -173,7 +176,7 @@ class Controller:
             "client_secret": made["client_secret"],
             "scope": f"{self.url}/.default",
         }
-        wire = Wire(self.url)
+        wire = Wire(self.url, self.tls)
         answer = await wire.post(
             f"/{made['tenant_id']}/oauth2/v2.0/token",
             urlencode(form).encode(),
@@ -185,7 +188,7 @@ class Controller:
 
     async def call(self, path: str, body: Mapping[str, Any], *, timeout_s: float = 60.0) -> Answer:
         """One POST to the API with the access token, on its own connection. Gone when there is no answer."""
-        wire = Wire(self.url)
+        wire = Wire(self.url, self.tls)
         try:
             return await wire.post(
                 path,
@@ -209,10 +212,10 @@ class Controller:
         return {**os.environ, **given}
 
 
-def answers(url: str) -> bool:
+def answers(url: str, context: ssl.SSLContext | None) -> bool:
     """Whether a web server answers there, whatever it says."""
     try:
-        urllib.request.urlopen(url, timeout=5).close()
+        urllib.request.urlopen(url, timeout=5, context=context).close()
     except urllib.error.HTTPError as error:
         error.close()
     except (OSError, http.client.HTTPException):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+import ssl
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import trustme
 
 from api.store.database import Database
 from tests.contract.api import postgresql
@@ -67,6 +70,19 @@ def place_to_kill(directory: Path) -> Iterator[tuple[Place, Postmaster]]:
                 yield made, postmaster
         finally:
             postmaster.end()
+
+
+def serve_tls(made: Place) -> None:
+    """Give the controller a certificate for loopback, and its callers the authority."""
+    authority = trustme.CA()
+    chain, key = made.controller.directory / "chain.pem", made.controller.directory / "key.pem"
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.private_key_pem.write_to_path(str(key))
+    for number, each in enumerate(certificate.cert_chain_pems):
+        each.write_to_path(str(chain), append=number > 0)
+    made.controller.settings = {**made.controller.settings, "tls_cert": chain, "tls_key": key}
+    made.controller.tls = ssl.create_default_context()
+    authority.configure_trust(made.controller.tls)
 
 
 @contextmanager

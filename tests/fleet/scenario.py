@@ -54,7 +54,7 @@ class Fleet:
         self.controller = controller
         self.database = database
         self.tally = Tally()
-        self.runners = [Runner(each, controller.url, self.tally) for each in agents]
+        self.runners = [Runner(each, controller.url, self.tally, context=controller.tls) for each in agents]
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, *, within_s: float) -> None:
