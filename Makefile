@@ -8,7 +8,7 @@ DEBIAN := python3-venv python3-dev gcc libc6-dev nftables libnftables1 libnetfil
           squid-openssl tinyproxy microsocks nmap prometheus-blackbox-exporter libxml2-utils shellcheck \
           postgresql-15 chromium fonts-noto-cjk
 
-.PHONY: help setup demo test check unit netns golden bench accuracy coverage clean
+.PHONY: help setup run demo test check unit netns golden bench accuracy coverage clean
 .DEFAULT_GOAL := help
 
 help: ## show this help
@@ -25,6 +25,9 @@ $(STAMP): requirements.lock pyproject.toml tests/contract/api/schemas.lock tools
 	$(PY) -m pip download --quiet --disable-pip-version-check --no-deps --ignore-requires-python \
 	  --require-hashes --dest $(VENV)/schemas -r tests/contract/api/schemas.lock
 	@touch $@
+
+run: $(STAMP) ## controller, portal and a lab device to isolate from the browser; Ctrl-C ends and removes all
+	@$(PY) -m tests.run
 
 demo: $(STAMP) ## isolate a lab device and show what it reaches: before, isolated, released
 	@$(PY) -m tests.demo
