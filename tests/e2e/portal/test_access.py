@@ -81,7 +81,8 @@ def test_a_person_limited_to_a_group_sees_no_other_machine(scene: Scene, visitor
 
 
 def test_the_cookie_is_for_this_host_only_and_out_of_reach_of_scripts(visitors: MakeVisitor) -> None:
-    visitor = visitors("reader")
+    visitor = visitors()
+    visitor.sign_in("reader")
     [cookie] = [each for each in visitor.context.cookies() if each["name"] == "__Host-isolator"]
     assert cookie["secure"]
     assert cookie["httpOnly"]
@@ -217,7 +218,12 @@ def test_another_sites_request_is_refused_even_with_the_token(
     visitor = visitors("operator")
     token = visitor.page.locator("input[name=csrf]").first.get_attribute("value") or ""
     agent = scene.agents["web-01"]
-    fields = {"csrf": token, "comment": "forged", "scope": "full", "generation": "0"}
+    fields: dict[str, str | float | bool] = {
+        "csrf": token,
+        "comment": "forged",
+        "scope": "full",
+        "generation": "0",
+    }
     for path in (f"/machines/{agent.machine_id}/isolate", "/sign-out", "/preferences", "/sign-in"):
         answer = visitor.context.request.post(f"{visitor.url}/portal{path}", form=fields, headers=headers)
         assert answer.status == 403, path

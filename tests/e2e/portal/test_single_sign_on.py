@@ -17,7 +17,7 @@ from api.services import groups
 from api.settings import Settings, SingleSignOn
 from api.store.tables import User
 from tests.e2e.portal.conftest import MakeVisitor
-from tests.e2e.portal.identity_provider import CLIENT, SECRET, Provider, shared_key, running
+from tests.e2e.portal.identity_provider import CLIENT, SECRET, Provider, running, shared_key
 from tests.e2e.portal.scene import Scene, build, serving
 
 
