@@ -29,7 +29,11 @@ from isolator.core.signed import decode_envelope, encode_envelope, key_id_of, op
 from isolator.model.signed import Envelope, Kind, Refused
 
 ATTEMPTS = 3
-"""How often one report is tried when the database says that others were in the way."""
+"""How often one report is tried when PostgreSQL says that others were in the way."""
+GIVE_UP_AFTER = 2
+"""Reports in a row that could not be kept."""
+
+_IN_THE_WAY = ("40001", "40P01")  # serialization failure and deadlock (PostgreSQL, appendix A)
 
 _log = logging.getLogger(__name__)
 
@@ -101,7 +105,7 @@ class CheckIns:
             found = self._record(news)
         except DBAPIError as error:
             _log.warning("%d reports are tried one by one: %s", len(news), type(error.orig).__name__)
-            found = [self._record_alone(each) for each in news]
+            found = self._record_singly(news)
         finally:
             for each in news:
                 self.sightings.writing(each.check.machine_id, -1)
@@ -222,21 +226,39 @@ class CheckIns:
             services.wake.machines(steered)
         return found
 
+    def _record_singly(self, news: Sequence[Taken]) -> list[Taken | Exception]:
+        """So that one bad report does not take the others with it.
+
+        When two in a row cannot be kept, it is not the reports: the rest are not made to wait for it.
+        """
+        found: list[Taken | Exception] = []
+        failures = 0
+        for each in news:
+            result = _not_kept() if failures >= GIVE_UP_AFTER else self._record_alone(each)
+            failures = failures + 1 if isinstance(result, Problem) and result.status == 503 else 0
+            found.append(result)
+        return found
+
     def _record_alone(self, taken: Taken) -> Taken | Exception:
         for attempt in range(ATTEMPTS):
             try:
                 return self._record([taken])[0]
             except DBAPIError as error:
                 _log.warning("report of %s, attempt %d: %s", taken.check.machine_id, attempt + 1, error.orig)
-        return Problem(
-            "ServiceUnavailable", "the report could not be kept; send it again", headers={"Retry-After": "2"}
-        )
+                if getattr(error.orig, "sqlstate", "") not in _IN_THE_WAY:
+                    break
+        return _not_kept()
 
 
 def replayed(latest: int) -> Problem:
     """409. `sequence` lets the rightful holder of a restored disk go on: it signs with a higher one."""
     sentence = f"sequence {latest} was already taken"
     return Problem("Replay", sentence, extra={"sequence": latest}, reason="replayed")
+
+
+def _not_kept() -> Problem:
+    sentence = "the report could not be kept; send it again"
+    return Problem("ServiceUnavailable", sentence, headers={"Retry-After": "2"})
 
 
 def _unenrolled() -> Problem:

@@ -249,5 +249,7 @@ class Agents:
             await asyncio.sleep(every_s * random.uniform(0.9, 1.1))  # noqa: S311 - workers must not beat as one
             try:
                 await work()
+            except DBAPIError as error:
+                _log.warning("the database did not answer the upkeep: %s", type(error.orig).__name__)
             except Exception:  # noqa: BLE001 - a sweep that fails must not be the last one
                 _log.exception("%s failed; it is tried again", getattr(work, "__name__", "upkeep"))

@@ -518,3 +518,22 @@ def test_an_actions_order_is_not_renewed(world: World) -> None:
     world.clock.ahead = timedelta(hours=80)  # the sweep is late
     assert world.deliver(agent)["generation"] == 1
     assert world.action(action).generation == 1
+
+
+def test_a_database_that_is_shut_is_not_tried_for_each(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sqlalchemy.exc import OperationalError
+
+    from api.services import checkin
+
+    agents = [world.agent(f"host-{number}") for number in range(8)]
+    tried: list[str] = []
+
+    def locked(session: Any, services: Any, machine: Machine, *rest: Any) -> None:
+        tried.append(machine.id)
+        raise OperationalError("BEGIN", {}, Exception("database is locked"))
+
+    monkeypatch.setattr(checkin, "record_one", locked)
+    admitted = world.desk.admit([Arrival(each.check_in(), "") for each in agents])
+    found = world.desk.record([each for each in admitted if not isinstance(each, Exception)])
+    assert [getattr(each, "status", None) for each in found] == [503] * 8
+    assert len(tried) == 1 + checkin.GIVE_UP_AFTER
