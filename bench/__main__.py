@@ -17,6 +17,7 @@ BENCHES = {
     "names": ("bench.name_match", False),
     "commit": ("bench.commit", True),
     "orders": ("bench.orders", True),
+    "verified": ("bench.order_to_verified", True),
     "dns": ("bench.dns_gate", True),
     "syn": ("bench.first_syn", True),
     "forged": ("bench.forged_answers", True),
