@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from isolator.core.doors import NameIndex, Opening, opening
 from isolator.core.names import LearnedNames, NameLimits, Proposal
-from isolator.core.new_names import MAX_NEW_NAMES, NewNames
+from isolator.core.new_names import MAX_NEW_BYTES, MAX_NEW_NAMES, NewNames
 from isolator.core.pending import PendingLimits, PendingQueries
 from isolator.core.usable import UsableAddresses, unscoped
 from isolator.model.datagram import Datagram
@@ -74,6 +74,7 @@ class GateLimits:
     pending: PendingLimits = field(default_factory=PendingLimits)
     names: NameLimits = field(default_factory=NameLimits)
     new_names: int = MAX_NEW_NAMES
+    new_bytes: int = MAX_NEW_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class DnsGate:
         self._limits = limits or GateLimits()
         self._policy = policy or GatePolicy()
         self._pending = PendingQueries(self._limits.pending)
-        self._new_names = NewNames(self._limits.new_names)
+        self._new_names = NewNames(self._limits.new_names, self._limits.new_bytes)
         self._next_sweep = 0.0
         self.names = LearnedNames(self._limits.names)
         """What has been learned; read it, let the gate write it."""
@@ -121,6 +122,10 @@ class DnsGate:
         self._policy = policy
         self._openings.clear()
         return self.names.retain(self._opening, policy.usable, now)
+
+    def is_resolver(self, address: Address, port: int) -> bool:
+        """Say whether a destination is a configured resolver."""
+        return port == DNS_PORT and address in self._policy.resolvers
 
     def judge_query(self, query: Datagram, message: DnsMessage, now: float) -> Ruling:
         """Judge a readable message on its way out to port 53."""
@@ -222,8 +227,9 @@ class DnsGate:
         """An allowed query: within the bounds it is remembered and may leave."""
         listed = found.exact or self.names.is_pinned(question.name)
         known = listed or self.names.knows(question.name)
-        if not known and not self._new_names.admit(found.entry, question.name, now):
-            return _drop(Reason.DNS_TOO_MANY_NAMES, LocalReply.REFUSED, found.entry)
+        refusal = None if known else self._new_names.refusal(found.entry, question.name, now)
+        if refusal is not None:
+            return _drop(refusal, LocalReply.REFUSED, found.entry)
         if not self._pending.remember(query, id_, question, exact=listed, now=now):
             return _drop(Reason.DNS_TABLE_FULL, LocalReply.REFUSED, found.entry)
         return Ruling(Decision(Verdict.ACCEPT, Reason.DNS_NAME_ALLOWED, found.entry))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 
 from isolator.core.flow_table import Flow, FlowLimits, FlowTable
-from isolator.core.flow_talk import Heard, Readers, talk_for
+from isolator.core.flow_talk import Heard, Readers, Resolvers, talk_for
 from isolator.core.name_check import FlowPolicy
 from isolator.core.names import LearnedNames
 from isolator.core.tcp_reassembly import Fit, Placed, TcpStream
@@ -29,7 +29,7 @@ class FlowGate:
     seconds and must not go back.
     """
 
-    __slots__ = ("_names", "_policy", "_readers", "counts", "table")
+    __slots__ = ("_dns", "_names", "_policy", "_readers", "counts", "table")
 
     def __init__(
         self,
@@ -37,7 +37,9 @@ class FlowGate:
         readers: Readers,
         policy: FlowPolicy | None = None,
         limits: FlowLimits | None = None,
+        dns: Resolvers | None = None,
     ) -> None:
+        self._dns = dns
         self._names = names
         self._readers = readers
         self._policy = policy or FlowPolicy()
@@ -98,11 +100,12 @@ class FlowGate:
         if network is not None:
             return _passed(segment, Reason.LISTED_NETWORK, network, mark=True)
         door = Destination(key.server, Transport.TCP, key.server_port)
+        resolver = self._dns if self._dns is not None and self._dns.serves(key) else None
         is_proxy = (key.server, key.server_port) in self._policy.proxies
-        if not is_proxy and not self._names.is_open(door, now):
+        if resolver is None and not is_proxy and not self._names.is_open(door, now):
             return _refused(segment, Reason.NOT_LISTED)
         stream = TcpStream((segment.sequence + 1) % _SPACE)
-        talk = talk_for(self._policy, self._readers, door)
+        talk = talk_for(self._policy, self._readers, door) if resolver is None else resolver.listen(key)
         self.table.open(Flow(key, door, now, stream, talk, segment.sequence, now))
         return _passed(segment, Reason.HANDSHAKE)
 
@@ -153,7 +156,7 @@ class FlowGate:
 
     def _judge_heard(self, flow: Flow, segment: Segment, placed: Placed, now: float) -> FlowRuling:
         """New bytes in order: hold them, let them go, or end the connection."""
-        heard = self._hear(flow, placed.data)
+        heard = self._hear(flow, placed.data, now)
         decision = heard.decision
         if decision is None:
             if "fin" in segment.flags:
@@ -170,7 +173,7 @@ class FlowGate:
             self.table.keep(flow, now)
         return FlowRuling(decision.verdict, decision.reason, decision.entry, heard.done, passed)
 
-    def _hear(self, flow: Flow, data: bytes) -> Heard:
+    def _hear(self, flow: Flow, data: bytes, now: float) -> Heard:
         def learned_for(entry: str) -> bool:
             """Whether it was when the connection was opened: it outlives the answer, as in the kernel."""
             if entry in flow.granted:
@@ -180,7 +183,7 @@ class FlowGate:
             flow.granted |= {entry}
             return True
 
-        return flow.talk.hear(data, self._policy, learned_for)
+        return flow.talk.hear(data, self._policy, learned_for, now)
 
     def _hold(self, flow: Flow, segment: Segment, placed: Placed, now: float) -> FlowRuling:
         self.table.hold(flow, placed.end, segment.token, len(segment.payload), now)

@@ -17,6 +17,7 @@ from isolator.core.name_check import (
 from isolator.model.first_bytes import Garbled
 from isolator.model.flow import Destination
 from isolator.model.http import Form, Request
+from isolator.model.segment import FlowKey
 from isolator.model.tls import Hello
 from isolator.model.verdict import Decision, Reason, Verdict
 
@@ -72,8 +73,20 @@ MORE = Heard(None)
 class Talk(Protocol):
     """Listens to one connection."""
 
-    def hear(self, data: bytes, policy: FlowPolicy, learned_for: LearnedFor) -> Heard:
+    def hear(self, data: bytes, policy: FlowPolicy, learned_for: LearnedFor, now: float) -> Heard:
         """Take the next bytes of the client, in order."""
+        ...
+
+
+class Resolvers(Protocol):
+    """Knows the resolvers that may be asked over TCP (`core.dns_over_tcp.DnsOverTcp` is one)."""
+
+    def serves(self, flow: FlowKey, /) -> bool:
+        """Say whether a connection goes to one of them."""
+        ...
+
+    def listen(self, flow: FlowKey, /) -> Talk:
+        """Give the listener for a new connection."""
         ...
 
 
@@ -87,7 +100,7 @@ class TlsTalk:
         self._door = door
         self._target = target
 
-    def hear(self, data: bytes, policy: FlowPolicy, learned_for: LearnedFor) -> Heard:
+    def hear(self, data: bytes, policy: FlowPolicy, learned_for: LearnedFor, now: float) -> Heard:
         """Wait for the hello, then judge it: nothing after it is looked at."""
         hello = self._reader.feed(data)
         if hello is None:
@@ -109,7 +122,7 @@ class HttpTalk:
         self._door = door
         self._last: Decision | None = None
 
-    def hear(self, data: bytes, policy: FlowPolicy, learned_for: LearnedFor) -> Heard:
+    def hear(self, data: bytes, policy: FlowPolicy, learned_for: LearnedFor, now: float) -> Heard:
         """Judge what is whole; bytes of bodies go with the request they belong to."""
         requests = self._reader.feed(data)
         if isinstance(requests, Garbled):
@@ -135,10 +148,10 @@ class ProxyTalk:
         self._target: Request | None = None
         self._tunnel: TlsTalk | None = None
 
-    def hear(self, data: bytes, policy: FlowPolicy, learned_for: LearnedFor) -> Heard:
+    def hear(self, data: bytes, policy: FlowPolicy, learned_for: LearnedFor, now: float) -> Heard:
         """Judge each request and, once there is a tunnel, what it begins with."""
         if self._tunnel is not None:
-            return self._tunnel.hear(data, policy, learned_for)
+            return self._tunnel.hear(data, policy, learned_for, now)
         requests = self._reader.feed(data)
         if isinstance(requests, Garbled):
             return Heard(Decision(Verdict.REJECT, Reason.HTTP_UNREADABLE))
@@ -150,7 +163,7 @@ class ProxyTalk:
         beginning = self._reader.tunnel
         if beginning is not None:
             self._tunnel = TlsTalk(self._readers.hellos(), self._door, self._target)
-            return self._tunnel.hear(beginning, policy, learned_for)
+            return self._tunnel.hear(beginning, policy, learned_for, now)
         return Heard(self._last) if self._reader.between else MORE
 
 

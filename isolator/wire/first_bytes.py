@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from isolator.model.dns import DnsMessage
 from isolator.model.first_bytes import Garbled
 from isolator.model.http import Request
 from isolator.model.tls import Hello
+from isolator.wire.dns_message import parse_dns
+from isolator.wire.dns_stream import DnsFrames
 from isolator.wire.http_request import RequestReader
 from isolator.wire.parse_error import ParseError
 from isolator.wire.tls_hello import HelloReader
@@ -50,3 +53,25 @@ class Requests:
     def tunnel(self) -> bytes | None:
         """The last bytes that belong to a tunnel, None as long as there is none."""
         return self._reader.tunnel
+
+
+class Messages:
+    """Cuts a stream into DNS messages and reads them; after Garbled it is of no use any more."""
+
+    __slots__ = ("_frames",)
+
+    def __init__(self, longest: int = 0xFFFF) -> None:
+        """Take the bytes of the longest message that is read."""
+        self._frames = DnsFrames(longest)
+
+    def feed(self, data: bytes) -> tuple[DnsMessage, ...] | Garbled:
+        """Take the next bytes; gives the messages that are whole now."""
+        try:
+            return tuple(parse_dns(message) for message in self._frames.feed(data))
+        except ParseError as error:
+            return Garbled(error.kind.value)
+
+    @property
+    def between(self) -> bool:
+        """Whether no message is begun and unfinished."""
+        return self._frames.between

@@ -217,6 +217,12 @@ class TestBounds:
         assert ask(on, query("exact.wild.test")).decision.verdict is Verdict.ACCEPT, "a listed name"
         assert ask(on, query("9.wild.test"), now=NOW + 60).decision.verdict is Verdict.ACCEPT
 
+    def test_long_labels_are_an_alert(self) -> None:
+        on = gate(GateLimits(new_bytes=100))
+        verdicts = [ask(on, query(f"{n}{'x' * 30}.wild.test", id_=n)).decision.reason for n in range(4)]
+        assert verdicts == [Reason.DNS_NAME_ALLOWED] * 2 + [Reason.DNS_LABEL_PAYLOAD] * 2
+        assert ask(on, query("www.listed.test")).decision.verdict is Verdict.ACCEPT, "a listed name"
+
     def test_known_and_pinned_names_are_not_new(self) -> None:
         on = gate(GateLimits(new_names=1))
         looked_up(on, query("known.wild.test"), "known.wild.test. 3600 A 20.1.2.3")
