@@ -69,6 +69,7 @@ def _quality(parameters: str) -> float:
     if not name:
         return 1.0
     try:
-        return max(0.0, min(1.0, float(value))) if name.strip() == "q" else 1.0
+        weight = float(value) if name.strip() == "q" else 1.0
     except ValueError:
         return 0.0
+    return weight if 0.0 <= weight <= 1.0 else 0.0
