@@ -81,6 +81,7 @@ class ControllerLink:
         self._clients: list[ControllerClient] = []
         self._threads: list[threading.Thread] = []
         self._must_enrol = False
+        self._greeted = False
         self._last_report: dict[str, Any] | None = None
         self._fresh: dict[str, Any] | None = None  # of the order just carried out; the next poll brings it
         self._told: object = None
@@ -154,11 +155,13 @@ class ControllerLink:
             self._must_enrol = False
             self._enrol(main)
         asked_at = self._boottime()
-        wait_s = self._chance.between(*WAIT_S)
+        # The first one asks for an answer at once: it shows that the line is good, and brings new keys.
+        wait_s = self._chance.between(*WAIT_S) if self._greeted else 0.0
         answer = self._check_in(main, report or self._observe(), wait_s)
+        greeting, self._greeted = not self._greeted, True
         order = self.orders.read(answer)
         if order is None or answer.order is None:
-            held = self._boottime() - asked_at > HELD_S
+            held = greeting or self._boottime() - asked_at > HELD_S
             pause_s = 0.0 if held else self._chance.between(*UNHELD_PAUSE_S)
             return max(pause_s, min(answer.poll_after_s, LONGEST_ASKED_S))
         self._carry_out(order, answer.order, answer.at)

@@ -69,9 +69,9 @@ class World:
         return ControllerLink(orders, outgoing, Chance(between=lambda low, high: low or 0.02))
 
     def enrolled(self) -> Agent:
-        """An agent that has checked in once."""
+        """An agent that has enrolled, greeted, and waits in its first long poll."""
         agent = self.boot()
-        self.far.wait_for(lambda: self.far.machines and self.far.machine.check_ins)
+        self.far.wait_for(lambda: self.far.machines and len(self.far.machine.check_ins) == 2)
         return agent
 
     def halt(self) -> None:
