@@ -12,12 +12,15 @@ from sqlalchemy.orm import Session
 
 from api.core.audit_chain import GENESIS, ChainVerdict, Link, link_hash, verify_chain
 from api.core.canonical import canonical_bytes
-from api.core.instant import render_instant
+from api.core.instant import parse_instant, render_instant
 from api.core.roles import Actor
 from api.services import events
 from api.services.context import Services
 from api.store.tables import AuditHead, AuditRow, Tenant
 from isolator.core.signed import key_id_of, public_bytes
+
+PORTION = 1000
+"""Rows of the chain read at once."""
 
 
 def record(
@@ -96,15 +99,20 @@ def rows(
     session: Session, tenant_id: str, *, after: int = 0, up_to: int | None = None, limit: int | None = None
 ) -> Iterator[Link]:
     """A tenant's chain in order of number, read in portions."""
-    query = (
-        select(AuditRow).where(AuditRow.tenant_id == tenant_id, AuditRow.seq > after).order_by(AuditRow.seq)
-    )
+    columns = select(AuditRow.seq, AuditRow.content, AuditRow.previous, AuditRow.hash)
+    query = columns.where(AuditRow.tenant_id == tenant_id).order_by(AuditRow.seq)
     if up_to is not None:
         query = query.where(AuditRow.seq <= up_to)
-    if limit is not None:
-        query = query.limit(limit)
-    for row in session.scalars(query.execution_options(yield_per=1000)):
-        yield Link(row.seq, _content(row.content), row.previous, row.hash)
+    # Portion by portion, not by a cursor: whoever walks a broken chain stops in the middle.
+    while limit is None or limit > 0:
+        size = PORTION if limit is None else min(PORTION, limit)
+        found = session.execute(query.where(AuditRow.seq > after).limit(size)).all()
+        for seq, content, previous, digest in found:
+            yield Link(seq, _content(content), previous, digest)
+        if len(found) < size:
+            return
+        after = found[-1].seq
+        limit = None if limit is None else limit - size
 
 
 def verify(session: Session, services: Services, tenant_id: str) -> ChainVerdict:
@@ -126,7 +134,7 @@ def verify(session: Session, services: Services, tenant_id: str) -> ChainVerdict
     verdict = verify_chain(rows(session, tenant_id, up_to=max(seq, end)), head=(seq, digest))
     if seq == 0 or not verdict.whole:
         return verdict
-    public = services.keys.order_keys.get(key_id)
+    public = services.keys.order_keys.get(key_id) or _retired(session, services, tenant_id, key_id, seq)
     if public is not None and _is_signed(public, signature, head_bytes(tenant_id, seq, digest)):
         return verdict
     return ChainVerdict(verdict.rows, verdict.head, seq, "the head's signature is not the controller's")
@@ -141,6 +149,19 @@ def _content(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         pass
     return {"unreadable": text}
+
+
+def _retired(session: Session, services: Services, tenant_id: str, key_id: str, seq: int) -> bytes | None:
+    """A key that is no longer good, when the row it signed last was written while it was."""
+    retired = services.keys.retired.get(key_id)
+    row = session.get(AuditRow, (tenant_id, seq))
+    if retired is None or row is None:
+        return None
+    try:
+        at = parse_instant(str(json.loads(row.content)["at"]))
+    except (ValueError, TypeError, KeyError):
+        return None
+    return retired.public if at <= retired.at else None
 
 
 def _is_signed(public: bytes, signature: bytes, signed: bytes) -> bool:

@@ -16,7 +16,7 @@ from api.core.roles import Role
 from api.services import clients, enrolment, exclusions, preflights, users
 from api.store.database import Database
 from api.store.tables import Base
-from tests.contract.api.calls import Caller, caller, group, orders, refusal, row
+from tests.contract.api.calls import caller, group, orders, refusal, row
 from tests.contract.api.controller import OTHER, Controller, console, controller
 from tests.contract.api.test_preflights_and_lists import REPORT
 
