@@ -82,6 +82,7 @@ class ControllerLink:
         self._threads: list[threading.Thread] = []
         self._must_enrol = False
         self._greeted = False
+        self._overtaken = False
         self._last_report: dict[str, Any] | None = None
         self._fresh: dict[str, Any] | None = None  # of the order just carried out; the next poll brings it
         self._told: object = None
@@ -130,7 +131,8 @@ class ControllerLink:
                 failures = 0
             except (IsolatorError, Refused) as error:
                 failures += 1
-                pause_s = self._backoff(failures)
+                pause_s = 0.0 if self._overtaken and failures == 1 else self._backoff(failures)
+                self._overtaken = False
                 if not self._stop.is_set():
                     LOG.warning("controller: %s (next try in %.1f s)", error, pause_s)
             except Exception:
@@ -214,6 +216,8 @@ class ControllerLink:
     def _tell(self, delivered: int | None) -> None:
         if len(self._clients) < 2 or not self.state.enrolled:
             return
+        if delivered is not None and self._last_report and self._last_report["generation"] >= delivered:
+            return  # it is carried out already, and its report is on the way
         # While an order is carried out the kernel is not asked: what was reported last is still the news.
         report = self._last_report if delivered is not None else self._observe()
         if report is not None:
@@ -286,6 +290,8 @@ class ControllerLink:
         code, error = _error_of(reply)
         if code == "Replay":
             latest = error.get("sequence")
+            # Our other line may have been quicker with a later number: then there is nothing to wait for.
+            self._overtaken = type(latest) is int and 0 < latest <= self.state.last_sequence
             self.state.skip_to(latest if type(latest) is int else self.state.next_sequence() + 1000)
         elif (
             (code == "Unenrolled" or reply.status == 401)

@@ -145,6 +145,11 @@ class LinkState:
             self._next += 1
             return self._next
 
+    @property
+    def last_sequence(self) -> int:
+        """The number of the latest check-in of this run."""
+        return self._next
+
     def skip_to(self, sequence: int) -> None:
         """The controller has seen higher numbers than we remember (a restored disk): go on above them."""
         with self._lock:

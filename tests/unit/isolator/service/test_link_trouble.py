@@ -283,6 +283,30 @@ def test_a_disk_that_is_full_stops_no_report_before_the_block_is_used(world: Wor
     assert report["state"] == "connected"
 
 
+def test_a_poll_that_our_own_news_overtook_is_sent_again_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = world.enrolled()
+    assert world.link is not None
+    monkeypatch.setattr(controller_link, "FIRST_PAUSE_S", 60.0)
+    monkeypatch.setattr(controller_link, "LONGEST_PAUSE_S", 60.0)
+    world.link._chance = Chance(between=lambda low, high: high if high == 60.0 else low or 0.02)
+    post = Line.post
+    left = [1]
+
+    def overtaken(line: Line, path: str, body: Any, deadline_s: float) -> Reply:
+        if left[0]:
+            left[0] -= 1
+            error = {"code": "Replay", "sequence": agent.remote.state.last_sequence}
+            return Reply(409, {"error": error})
+        return post(line, path, body, deadline_s)
+
+    before = len(world.far.machine.check_ins)
+    monkeypatch.setattr(Line, "post", overtaken)
+    world.far.kick()
+    world.far.wait_for(lambda: len(world.far.machine.check_ins) > before)
+
+
 def test_a_host_that_failed_to_say_its_state_still_says_the_next(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
