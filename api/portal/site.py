@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
+from sqlalchemy import exc as errors
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
@@ -38,6 +39,19 @@ _PAGES = (
 )
 
 
+_BY_STATUS = {
+    404: ("ResourceNotFound", "There is no such page"),
+    405: ("MethodNotAllowed", "This page does not take that"),
+    408: ("RequestTimeout", "The request did not arrive in time"),
+    413: ("RequestTooLarge", "The request is too large"),
+}
+
+_AWAY = (errors.OperationalError, errors.InterfaceError, errors.InternalError, errors.TimeoutError)
+"""The database is away, locked or full."""
+
+_WAIT = {"Retry-After": "5"}
+
+
 def install(app: FastAPI, services: Services) -> None:
     """Mount the portal, and send people who open the bare address there."""
 
@@ -45,11 +59,12 @@ def install(app: FastAPI, services: Services) -> None:
     def home() -> RedirectResponse:
         return RedirectResponse(f"{PREFIX}/", 307)
 
-    app.mount(PREFIX, create_portal(services))
+    # Outside of everything, so that the page of an unforeseen failure has the headers too.
+    app.mount(PREFIX, SecurityHeaders(create_portal(services)))
 
 
 def create_portal(services: Services) -> FastAPI:
-    """Every page, the static files, the headers and the error pages."""
+    """Every page, the static files and the error pages; `install` adds the headers."""
     portal = FastAPI(title="Portal", docs_url=None, redoc_url=None, openapi_url=None)
     portal.state.services = services
     for name in _PAGES:
@@ -59,8 +74,8 @@ def create_portal(services: Services) -> FastAPI:
     portal.add_exception_handler(Problem, _explain)
     portal.add_exception_handler(HTTPException, _explain)
     portal.add_exception_handler(RequestValidationError, _explain)
+    portal.add_exception_handler(SQLAlchemyError, _apologise)
     portal.add_exception_handler(Exception, _apologise)
-    portal.add_middleware(SecurityHeaders)
     return portal
 
 
@@ -75,7 +90,7 @@ def _turn(request: Request, error: Exception) -> Response:
 def _explain(request: Request, error: Exception) -> HTMLResponse:
     """An error page in the person's language, with the reference that is also in the log."""
     problem = _as_problem(error)
-    _log.info("refused", extra={"code": problem.code, "target": problem.target, "path": request.url.path})
+    _log.info("%a refused: %s; target %s", request.url.path, problem.code, problem.target)
     visitor = _visitor_of(request)
     services: Services = request.app.state.services
     return page(
@@ -89,8 +104,12 @@ def _explain(request: Request, error: Exception) -> HTMLResponse:
 
 
 def _apologise(request: Request, error: Exception) -> HTMLResponse:
-    problem = Problem("InternalServerError", "Something went wrong in the controller")
-    _log.error("failed", exc_info=error, extra={"target": problem.target, "path": request.url.path})
+    """Something nobody expected: its text is for the log only."""
+    if isinstance(error, _AWAY):
+        problem = Problem("ServiceUnavailable", "The database cannot be used just now", headers=_WAIT)
+    else:
+        problem = Problem("InternalServerError", "Something went wrong in the controller")
+    _log.error("%a failed; target %s", request.url.path, problem.target, exc_info=error)
     return _explain(request, problem)
 
 
@@ -98,8 +117,8 @@ def _as_problem(error: Exception) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, HTTPException):
-        codes = {404: "ResourceNotFound", 405: "MethodNotAllowed"}
-        return Problem(codes.get(error.status_code, "BadRequest"), "There is no such page")
+        code, sentence = _BY_STATUS.get(error.status_code, ("BadRequest", "The request cannot be read"))
+        return Problem(code, sentence, headers=error.headers)
     return Problem("InvalidInput", "The address has a part that cannot be read")
 
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import expect
+from sqlalchemy.exc import OperationalError
 
 from api.services import isolation, preflights
+from api.store.database import Database
 from tests.e2e.portal.conftest import MakeVisitor
 from tests.e2e.portal.scene import Scene
 from tests.e2e.portal.tour import every_page
@@ -131,6 +133,35 @@ def test_what_was_sent_in_cannot_lead_away(scene: Scene, visitors: MakeVisitor) 
     assert visitor.go("/preflights") == 200
     assert visitor.go(f"/preflights/{kept.id}") == 200
     expect(visitor.page.locator("main img")).to_have_count(0)
+
+
+def test_a_failure_gives_a_page_that_tells_nothing(
+    scene: Scene, visitors: MakeVisitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor = visitors("administrator")
+    visitor.expected += ["500", "503"]
+
+    def burst(*_: Any, **__: Any) -> None:
+        raise RuntimeError("what nobody shall see")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(preflights, "list_reports", burst)
+        assert visitor.go("/preflights") == 500
+        assert "what nobody shall see" not in visitor.page.content()
+        expect(visitor.page.get_by_text("An error in the controller")).to_be_visible()
+        answer = visitor.context.request.get(f"{visitor.url}/portal/preflights")
+        assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+        assert answer.headers["cache-control"] == "no-store"
+
+    def away(*_: Any, **__: Any) -> None:
+        raise OperationalError("SELECT secret", {}, Exception("disk is full"))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Database, "read", away)
+        assert visitor.go("/machines") == 503
+        assert "SELECT" not in visitor.page.content()
+        expect(visitor.page.get_by_text("The controller is busy")).to_be_visible()
+    assert visitor.go("/machines") == 200
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,24 @@ JSON = st.recursive(
         st.lists(inner, max_size=4)
         | st.dictionaries(
             st.sampled_from(
-                "state lists learned probe outside control_channel ok since counters enforcement layers "
-                "verified_at error code dropped_total name".split()
+                [
+                    "state",
+                    "lists",
+                    "learned",
+                    "probe",
+                    "outside",
+                    "control_channel",
+                    "ok",
+                    "since",
+                    "counters",
+                    "enforcement",
+                    "layers",
+                    "verified_at",
+                    "error",
+                    "code",
+                    "dropped_total",
+                    "name",
+                ]
             ),
             inner,
             max_size=6,
