@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from isolator.adapters.order_socket import ask
+from isolator.core.policy_document import encode_order
+from isolator.model.order import IsolationOrder
 from tests.fakes.controller import TOKEN, FakeController
 from tests.fakes.controller_server import ControllerServer
 from tests.lab import Host, Lab, world
@@ -160,17 +163,23 @@ def test_a_release_by_file_works_once_and_without_the_controller(
         shared.router.run(["nft", "delete", "table", "ip", "silence"], check=True)
 
 
-def test_an_order_costs_little_more_than_the_isolation_itself(
+def test_an_order_costs_little_more_than_a_local_one(
     scene: Callable[[str], Scene], record_property: Callable[[str, object], None]
 ) -> None:
+    """In turn on the same device, so that a busy machine is busy for both."""
     here = scene(ADDRESS)
-    took_ms: list[float] = []
-    for _ in range(15):
+    remote, local = [], []
+    for _ in range(12):
         started = time.monotonic()
         here.reported(here.controller.order("isolated"))
-        took_ms.append((time.monotonic() - started) * 1000)
+        remote.append((time.monotonic() - started) * 1000)
         here.reported(here.controller.order("connected"))
-    median = statistics.median(took_ms)
-    record_property("order_to_verified_report_ms", round(median, 1))
-    print(f"order to verified report: median {median:.0f} ms, most {max(took_ms):.0f} ms")
-    assert median < 300
+        started = time.monotonic()
+        ask(here.agent.socket, {"do": "isolate", "order": encode_order(IsolationOrder())}, 30.0)
+        local.append((time.monotonic() - started) * 1000)
+        ask(here.agent.socket, {"do": "release"}, 30.0)
+    found = statistics.median(remote), statistics.median(local)
+    print("order to verified report {:.0f} ms, local order {:.0f} ms (medians)".format(*found))
+    record_property("order_to_verified_report_ms", round(found[0], 1))
+    record_property("local_order_ms", round(found[1], 1))
+    assert found[0] < 3 * found[1] + 50
