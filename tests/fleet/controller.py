@@ -84,15 +84,21 @@ class Controller:
         return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Start it and wait until it answers. RuntimeError with its log when it does not."""
+        """Start it and wait until it answers. RuntimeError with its log when it does not.
+
+        One that ends at once, its database being in recovery for example, is started again, as systemd does.
+        """
         self.directory.mkdir(parents=True, exist_ok=True)
         arguments = ["serve", "--port", str(self.port), *self._where()]
         self.process = self._fork(arguments) if self.preload else self._spawn(arguments)
         until = time.monotonic() + START_S
         while not answers(self.url, self.tls):
-            if self.process.poll() is not None or time.monotonic() > until:
+            if time.monotonic() > until:
                 raise RuntimeError(f"the controller did not start:\n{self.log()[-3000:]}")
             time.sleep(0.05)
+            if self.process.poll() is not None:
+                self.process = self._fork(arguments) if self.preload else self._spawn(arguments)
+                time.sleep(0.5)
 
     def end(self, how: signal.Signals = signal.SIGTERM, within_s: float = 30.0) -> float:
         """Tell it to end (or kill it); gives how long it took. Nothing when it is not running."""
