@@ -24,7 +24,7 @@ EXAMPLES = int(os.environ.get("API_EXAMPLES", "6"))
 """Per route; more of them for a long look."""
 
 # What has broken parsers and databases before.
-AWKWARD = st.sampled_from([
+AWKWARD: st.SearchStrategy[Any] = st.sampled_from([
     "\0", "a\0b", "\ud800", "\uffff", "\u202e", "'; DROP TABLE machines; --", "%s%n", "../../etc/passwd", "x" * 5000,
     "NaN", "{{7*7}}", "<script>", "\n", " ", "", "🙂" * 300, 0, -1, 2**31, 2**63, -(2**63) - 1, 10**400, 1e308,
     True, False, None, [], {}, [[[[]]]],
@@ -52,7 +52,7 @@ GOOD = [
 @st.composite
 def nearly_good(draw: st.DrawFn) -> Any:
     """A body of some call with one or two members replaced."""
-    body = dict(draw(st.sampled_from(GOOD)))
+    body: dict[str, Any] = dict(draw(st.sampled_from(GOOD)))
     for name in draw(st.lists(st.sampled_from(sorted(body)), max_size=2)):
         body[name] = draw(ANY)
     return body

@@ -259,7 +259,7 @@ def test_read_in_pages(chain: Controller) -> None:
     auditor = caller(chain, Role.AUDITOR)
     total = len(audited(chain))
     seen: list[int] = []
-    after = 0
+    after: int | None = 0
     while after is not None:
         page = auditor.get(f"/audit?after={after}&top=4").json()
         seen += [each["seq"] for each in page["value"]]

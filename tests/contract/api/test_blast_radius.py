@@ -169,7 +169,7 @@ def test_bulk_cap_is_judged_as_one(world: Controller, operator: Caller, admin: C
 
 def test_bulk_refuses(operator: Caller) -> None:
     good = "a" * 40
-    for ids in (
+    wrong: list[Any] = [
         [],
         ["pc-1"],
         [good, "*"],
@@ -181,11 +181,11 @@ def test_bulk_refuses(operator: Caller) -> None:
         good,
         None,
         {},
-    ):
-        assert bulk(operator, ids)  # type: ignore[arg-type]
-        assert refusal(bulk(operator, ids))[0] == 400  # type: ignore[arg-type]
+    ]
+    for ids in wrong:
+        assert refusal(bulk(operator, ids))[0] == 400, ids
     for more in ({"IsolationType": "UnManagedDevice"}, {"DryRun": "no"}, {"Release": 1}, {"Comment": 5}):
-        assert refusal(bulk(operator, [good], **more))[0] == 400
+        assert refusal(bulk(operator, [good], **more))[0] == 400, more
     blank = bulk(operator, [good], Comment=" ").json()
     assert blank["results"][0]["error"]["code"] == "MissingRequiredParameter"
 

@@ -16,7 +16,7 @@ from api.core.roles import Role
 from api.store.database import Database
 from api.store.tables import Machine
 from tests.contract.api.calls import Caller, audited, caller, refusal
-from tests.contract.api.controller import OTHER, Controller, controller
+from tests.contract.api.controller import ACME, OTHER, Controller, controller
 
 REPORT: dict[str, Any] = json.loads(
     (Path(__file__).parents[2] / "golden" / "preflight" / "company.json").read_text("utf-8")
@@ -116,8 +116,8 @@ def test_exports_for_firewalls(reader: Caller) -> None:
 
 
 def test_lists_in_force(world: Controller, reader: Caller) -> None:
-    def report(name: str, state: str, lists: Any, tenant: str | None = None) -> None:
-        machine = world.machine(name, **({"tenant": tenant} if tenant else {}))
+    def report(name: str, state: str, lists: Any, tenant: str = ACME) -> None:
+        machine = world.machine(name, tenant=tenant)
         with world.services.database.write() as session:
             row = session.get_one(Machine, machine.id)
             row.observed_state, row.observed = state, {"lists": lists}
