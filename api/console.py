@@ -145,7 +145,7 @@ def force_release(args: argparse.Namespace, settings: Settings) -> int:
 
 def audit_verify(args: argparse.Namespace, settings: Settings) -> int:
     """Walk the audit chain of every tenant; exit 1 names the first broken row."""
-    services = build_services(settings)
+    services = _opened(args, settings)
     verdicts: dict[str, dict[str, Any]] = {}
     with services.database.read() as session:
         for tenant in session.scalars(select(Tenant).order_by(Tenant.created_at)).all():
@@ -183,34 +183,58 @@ def keys_rotate(args: argparse.Namespace, settings: Settings) -> int:
     from datetime import UTC, datetime
 
     root = args.root or settings.state_dir / "keys" / "root.key"
+    _opened(args, settings)  # keys without a database to note it in are not rotated
     ring = rotate_order_key(settings.state_dir / "keys", root, datetime.now(UTC), retire=args.retire)
+    _note_rotation(args, settings, ring.order_key_id)
     note = "Restart the controller; agents take the new key with their next check-in."
     return _print(args, {"key_id": ring.order_key_id}, f"order key {ring.order_key_id}", note=note)
 
 
+def _note_rotation(args: argparse.Namespace, settings: Settings, key_id: str) -> None:
+    """In every tenant's audit log; its head is then signed with the new key."""
+    services = _opened(args, settings)
+    with services.database.write() as session:
+        for tenant in session.scalars(select(Tenant).order_by(Tenant.created_at)).all():
+            actor = console_actor(services, tenant.id)
+            audit.record(session, services, actor, "keys.rotate", key_id, {"retired": args.retire})
+
+
 def backup(args: argparse.Namespace, settings: Settings) -> int:
     """Write the whole database to one file; the keys are files of their own."""
-    rows = back_up(build_services(settings).database, args.file, _progress)
+    rows = back_up(_opened(args, settings).database, args.file, _progress)
     note = f"Keep {settings.state_dir / 'keys'} as well: without its keys no agent obeys."
     return _print(args, {"file": str(args.file), "rows": rows}, f"{args.file}: {rows} rows", note=note)
 
 
 def restore_backup(args: argparse.Namespace, settings: Settings) -> int:
     """Fill an empty database from a backup."""
-    rows = restore(args.file, Database(settings.database_url), _progress)
+    rows = restore(args.file, _other(args, settings.database_url), _progress)
     return _print(args, {"rows": rows}, f"{rows} rows restored")
 
 
 def move(args: argparse.Namespace, settings: Settings) -> int:
     """Copy everything into another, empty database, SQLite or PostgreSQL."""
-    rows = copy_all(build_services(settings).database, Database(args.to), _progress)
+    rows = copy_all(_opened(args, settings).database, _other(args, args.to), _progress)
     note = "Stop the controller before, and start it with the new address after."
     return _print(args, {"rows": rows}, f"{rows} rows copied", note=note)
 
 
 def _ready(args: argparse.Namespace, settings: Settings) -> tuple[Services, Actor]:
-    services = build_services(settings)
+    services = _opened(args, settings)
     return services, console_actor(services, args.tenant)
+
+
+def _opened(args: argparse.Namespace, settings: Settings) -> Services:
+    """The controller's services; their database is closed when the command is over."""
+    services = build_services(settings)
+    args.opened.callback(services.database.close)
+    return services
+
+
+def _other(args: argparse.Namespace, url: str) -> Database:
+    database = Database(url)
+    args.opened.callback(database.close)
+    return database
 
 
 def _groups(services: Services, actor: Actor, names: list[str] | None) -> list[int] | None:

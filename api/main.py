@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import NoReturn
 
@@ -226,7 +228,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = ("host", "port", "database", "state_dir", "tls_cert", "tls_key", "workers")
     given = {name: getattr(args, name) for name in names if getattr(args, name, None) is not None}
     try:
-        return int(args.run(args, replace(load_settings(args.config), **given).checked("the command line")))
+        _refuse_passwords(args)
+        settings = replace(load_settings(args.config), **given).checked("the command line")
+        with ExitStack() as args.opened:
+            return int(args.run(args, settings))
     except (SettingsError, KeysError, DatabaseError) as error:
         return _say(str(error), console.USAGE)
     except Problem as problem:
@@ -238,6 +243,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say(f"{error.filename or 'the system'}: {error.strerror}", console.FAILED)
     except KeyboardInterrupt:
         return _say("interrupted", console.FAILED)
+
+
+def _refuse_passwords(args: argparse.Namespace) -> None:
+    """What stands on a command line is for every account of the host to read."""
+    for option in ("database", "to"):
+        if re.match(r"[^/]*://[^/@]*:[^/@]*@", str(getattr(args, option, None) or "")):
+            raise SettingsError(
+                f"--{option}: a password does not belong on a command line; "
+                "put it into ~/.pgpass, the settings file or ISOLATOR_API_DATABASE"
+            )
 
 
 def _say(sentence: str, code: int) -> int:

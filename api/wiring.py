@@ -35,11 +35,15 @@ def build_services(settings: Settings, wake: Wake | None = None) -> Services:
     """
     database = Database(settings.database_url)
     clock = SystemClock()
-    schema.upgrade(database)
-    with database.write() as session:
-        if session.scalars(select(Tenant).limit(1)).first() is None:
-            session.add(Tenant(id=str(uuid.uuid4()), name=DEFAULT_TENANT, created_at=clock.now()))
-    keys = create_keys(settings.state_dir / "keys", clock.now())
+    try:
+        schema.upgrade(database)
+        with database.write() as session:
+            if session.scalars(select(Tenant).limit(1)).first() is None:
+                session.add(Tenant(id=str(uuid.uuid4()), name=DEFAULT_TENANT, created_at=clock.now()))
+        keys = create_keys(settings.state_dir / "keys", clock.now())
+    except BaseException:
+        database.close()
+        raise
     return Services(settings, database, clock, keys, wake or NoWake())
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from api.core.instant import render_instant
+from api.core.instant import parse_instant, render_instant
 from isolator.core.signed import (
     decode_envelope,
     encode_envelope,
@@ -33,10 +34,19 @@ KEYS_LAST = timedelta(days=3 * 365)
 """How long a signed set of order keys is good; `keys rotate` makes a new one."""
 
 _PRIVATE = 0o600
+_RETIRED = "retired.json"
 
 
 class KeysError(Exception):
     """The key files cannot be used; one sentence for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetiredKey:
+    """An order key that is no longer good, kept to verify what it signed before `at`."""
+
+    public: bytes
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,8 @@ class KeyRing:
     root_public: bytes
     keyset: Envelope
     token: ec.EllipticCurvePrivateKey
+    retired: Mapping[str, RetiredKey] = field(default_factory=dict)
+    """Order keys that were good once, by id: nothing is signed with them, and nobody obeys them."""
 
     @property
     def order_key_id(self) -> str:
@@ -95,7 +107,7 @@ def load_keys(directory: Path) -> KeyRing:
         raise KeysError(f"a key file in {directory} is damaged: {error}") from None
     if not isinstance(order, Ed25519PrivateKey) or not isinstance(token, ec.EllipticCurvePrivateKey):
         raise KeysError(f"a key file in {directory} holds another kind of key")
-    ring = KeyRing(order, root_public, keyset, token)
+    ring = KeyRing(order, root_public, keyset, token, _retired(directory))
     try:
         known = ring.order_keys
     except Refused as error:
@@ -119,11 +131,40 @@ def rotate_order_key(directory: Path, root_file: Path, now: datetime, *, retire:
     if not isinstance(root, Ed25519PrivateKey) or public_bytes(root) != present.root_public:
         raise KeysError(f"{root_file} is not the root key of this controller")
     document = open_envelope(present.keyset, Kind.KEYS, {key_id_of(present.root_public): present.root_public})
-    order = Ed25519PrivateKey.generate()
-    keys = [order] if retire else [order, present.order]
-    _write(directory / "keys.json", _keyset(root, keys, int(document["version"]) + 1, now), 0o644)
+    order, version = Ed25519PrivateKey.generate(), int(document["version"])
+    both = [order, present.order]
+    kept = {key_id_of(public_bytes(each)) for each in both[: 1 if retire else 2]}
+    leaving = {name: public for name, public in present.order_keys.items() if name not in kept}
+    # In this order, so that a crash between two of them leaves keys that work: the present key stays in the
+    # set until the new one is in its place, and one that leaves the set is noted before.
+    _write(directory / _RETIRED, _retired_file(present.retired, leaving, now), 0o644)
+    _write(directory / "keys.json", _keyset(root, both, version + 1, now), 0o644)
     _write(directory / "order.key", _pem(order))
+    if retire:
+        _write(directory / "keys.json", _keyset(root, [order], version + 2, now), 0o644)
     return load_keys(directory)
+
+
+def _retired(directory: Path) -> dict[str, RetiredKey]:
+    """The keys that were good once, by key id; none when no key was ever retired."""
+    try:
+        document = json.loads((directory / _RETIRED).read_bytes())
+        found = [
+            RetiredKey(_unbase64(each["public"]), parse_instant(each["at"])) for each in document["keys"]
+        ]
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise KeysError(f"{directory / _RETIRED} cannot be read: {error.strerror}") from None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise KeysError(f"{directory / _RETIRED} is damaged") from None
+    return {key_id_of(each.public): each for each in found}
+
+
+def _retired_file(before: Mapping[str, RetiredKey], leaving: Mapping[str, bytes], now: datetime) -> bytes:
+    keys = {**before, **{name: RetiredKey(public, now) for name, public in leaving.items()}}.values()
+    rows = [{"public": _base64(each.public), "at": render_instant(each.at)} for each in keys]
+    return json.dumps({"keys": rows}, indent=1).encode()
 
 
 def _keyset(root: Ed25519PrivateKey, keys: list[Ed25519PrivateKey], version: int, now: datetime) -> bytes:

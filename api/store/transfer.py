@@ -119,12 +119,19 @@ def restore(file: Path, target: Database, progress: Progress = lambda table, row
         shutil.copyfile(file, copy)
         source = Database(f"sqlite:///{copy}")
         try:
-            if schema.current(source) is None:
+            if _revision(source) is None:
                 raise DatabaseError(f"{file} is no backup of this controller")
             schema.upgrade(source)
             return copy_all(source, target, progress)
         finally:
             source.close()
+
+
+def _revision(source: Database) -> str | None:
+    try:
+        return schema.current(source)
+    except SQLAlchemyError:
+        return None  # damaged, or no database at all
 
 
 def _remove(file: Path) -> None:
