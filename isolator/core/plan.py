@@ -89,6 +89,8 @@ def _set_right(
     spec: AddressSet, held: tuple[Element, ...], ruleset: Ruleset, learned: tuple[Element, ...]
 ) -> Iterable[Operation]:
     wanted = (*ruleset.contents.get(spec.name, ()), *learned)
+    if spec.room:
+        return  # what packets put there is nobody else's
     if spec.timed:
         keys = {element.key for element in wanted}
         stray = tuple(Element(element.key) for element in held if element.key not in keys)

@@ -14,11 +14,16 @@ from isolator.model.ruleset import (
     Action,
     AddressIn,
     AddressInSet,
+    AnyFlag,
     Approved,
     Chain,
+    Connecting,
     ElementKey,
     EmbeddedInSet,
     EndInSet,
+    FlowApproved,
+    FlowInSet,
+    Forget,
     Fragment,
     HopLimitIs,
     IcmpIs,
@@ -30,6 +35,7 @@ from isolator.model.ruleset import (
     NextHopIn,
     NotConnecting,
     PortIs,
+    Remember,
     Rule,
     Ruleset,
     Side,
@@ -38,6 +44,7 @@ from isolator.model.ruleset import (
     VersionIs,
     Whole,
 )
+from isolator.model.segment import FlowKey
 from isolator.model.verdict import Reason, Verdict
 
 
@@ -58,6 +65,7 @@ class SetContents:
 
     ruleset: Ruleset
     learned: Mapping[str, Container[ElementKey]]
+    flows: Container[FlowKey] = ()
 
     def holds_end(self, name: str, door: Destination) -> bool:
         """Is (address, transport, port) in the set, directly or within a network?"""
@@ -89,13 +97,14 @@ def trace(
     learned: Mapping[str, Container[ElementKey]] | None = None,
     *,
     gate: Verdict | None = None,
+    flows: Container[FlowKey] = (),
 ) -> Walk:
     """Walk every base chain of the packet's hook in order of priority.
 
-    `gate` is what the packet gate says when a rule queues the packet: None ends the walk with
-    verdict queue, ACCEPT goes on with the gate's mark, DROP drops.
+    `flows` are the approved ones. `gate` is what the packet gate says when a rule queues the packet: None
+    ends the walk with verdict queue, ACCEPT goes on with the gate's mark, DROP drops.
     """
-    contents = SetContents(ruleset, learned or {})
+    contents = SetContents(ruleset, learned or {}, flows)
     base = sorted(
         (chain for chain in ruleset.chains if chain.hook is packet.hook), key=lambda chain: chain.priority
     )
@@ -123,14 +132,18 @@ def _walk_chain(contents: SetContents, chain: Chain, packet: Packet) -> tuple[Wa
             walk, packet = _walk_chain(contents, contents.ruleset.chain(rule.action.chain), packet)
             if walk is not None:
                 return walk, packet
-        elif rule.action is Action.CLEAR_MARK:
-            packet = replace(packet, approved=False)
-        else:
+        elif rule.action in (Action.CLEAR_MARK, Action.SET_MARK):
+            packet = replace(packet, approved=rule.action is Action.SET_MARK)
+        elif not isinstance(rule.action, Remember | Forget):
             verdict = rule.action.verdict
-            assert verdict is not None  # CLEAR_MARK is the only action without one
-            reason = rule.reason or (Reason.DNS_UNJUDGED if verdict is Verdict.QUEUE else Reason.NOT_ISOLATED)
+            assert verdict is not None  # only the two actions above have none
+            reason = rule.reason or _UNTOLD.get(rule.action, Reason.NOT_ISOLATED)
             return Walk(verdict, reason, chain.name, position, rule), packet
     return None, packet
+
+
+_UNTOLD = {Action.QUEUE: Reason.DNS_UNJUDGED, Action.QUEUE_FLOW: Reason.FLOW_UNJUDGED}
+"""Reasons of rules that count none."""
 
 
 def _holds(contents: SetContents, match: Match, packet: Packet) -> bool:
@@ -161,8 +174,17 @@ def _holds(contents: SetContents, match: Match, packet: Packet) -> bool:
             return not packet.fragment and packet.source.version == version
         case NotConnecting():
             return packet.protocol == "tcp" and packet.tcp_flags & {"syn", "ack"} != {"syn"}
+        case Connecting():
+            return packet.protocol == "tcp" and packet.tcp_flags & {"syn", "ack"} == {"syn"}
+        case AnyFlag(flags):
+            return packet.protocol == "tcp" and not packet.tcp_flags.isdisjoint(flags)
+        case FlowInSet(_, version):
+            flow = _flow(packet, version)
+            return flow is not None and flow in contents.flows
         case Approved():
             return packet.approved
+        case FlowApproved():
+            return False  # what it does is for the packets behind this one
         case _:
             return _holds_detail(contents, match, packet)
 
@@ -201,3 +223,10 @@ def _end(packet: Packet, side: Side, version: int) -> Destination | None:
     if address.version != version or port is None or packet.protocol not in ("tcp", "udp"):
         return None
     return Destination(address, Transport(packet.protocol), port)
+
+
+def _flow(packet: Packet, version: int) -> FlowKey | None:
+    ports = packet.source_port, packet.destination_port
+    if packet.protocol != "tcp" or packet.source.version != version or None in ports:
+        return None
+    return FlowKey(packet.source, ports[0] or 0, packet.destination, ports[1] or 0)

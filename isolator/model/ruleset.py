@@ -18,11 +18,14 @@ TABLE = "isolator"
 """Name of our one table, family inet. No other table is ever written."""
 
 APPROVED_BIT = 0x0010_0000
-"""Packet mark bit the gate sets on DNS packets it approved; cleared on arrival.
+"""Packet mark bit of what the gate approved, or of a flow it approved earlier; cleared on arrival.
 
 Neighbours that use marks: kube-proxy 0x4000/0x8000, Tailscale 0x40000/0x80000, Calico 0xffff0000 by
-default. We touch only this bit, only on port 53 packets, and give it back cleared.
+default. We touch only this bit and the next, only on port 53 and on TCP packets that leave.
 """
+
+FLOW_BIT = 0x0020_0000
+"""Packet mark bit with which the gate says that all of the packet's connection is approved."""
 
 
 class SetKind(Enum):
@@ -34,6 +37,8 @@ class SetKind(Enum):
     ADDRESS6 = "ipv6_addr"
     EMBEDDED4 = "typeof @th,192,32"
     EMBEDDED6 = "typeof @th,256,128"
+    FLOW4 = "ipv4_addr . inet_service . ipv4_addr . inet_service"
+    FLOW6 = "ipv6_addr . inet_service . ipv6_addr . inet_service"
 
     @property
     def version(self) -> int:
@@ -63,12 +68,16 @@ class Element:
 
 @dataclass(frozen=True, slots=True)
 class AddressSet:
-    """A named set. `timed`: elements may expire. `interval`: elements may be networks."""
+    """A named set. `timed`: elements may expire. `interval`: elements may be networks.
+
+    `room`: how many elements packets may put there by themselves; 0 for a set that only we write.
+    """
 
     name: str
     kind: SetKind
     timed: bool = False
     interval: bool = False
+    room: int = 0
 
 
 class Side(Enum):
@@ -165,8 +174,33 @@ class NotConnecting:
 
 
 @dataclass(frozen=True, slots=True)
+class Connecting:
+    """A bare SYN: the opposite of `NotConnecting` among TCP segments."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnyFlag:
+    """A TCP segment with one of these flags at least; nft's names, in its order."""
+
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FlowInSet:
+    """(source, port, destination, port) of a TCP segment is an element of a set of flows."""
+
+    set_name: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class Approved:
     """The gate's mark is on the packet."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlowApproved:
+    """The gate has just marked the packet as one of a connection that is approved as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +253,11 @@ Match = (
     | Fragment
     | Whole
     | NotConnecting
+    | Connecting
+    | AnyFlag
+    | FlowInSet
     | Approved
+    | FlowApproved
     | IcmpIs
     | EmbeddedInSet
     | HopLimitIs
@@ -235,8 +273,12 @@ class Action(Enum):
     DROP = "drop"
     RESET = "reject with tcp reset"
     UNREACHABLE = "reject with icmpx admin-prohibited"
+    PORT_UNREACHABLE = "reject with icmpx port-unreachable"
     CLEAR_MARK = "clear mark"
+    SET_MARK = "set mark"
     QUEUE = "queue"
+    QUEUE_FLOW = "queue flow"
+    """To the queue of connections, whose number is the ruleset's plus one."""
 
     @property
     def verdict(self) -> Verdict | None:
@@ -249,7 +291,9 @@ _VERDICTS = {
     Action.DROP: Verdict.DROP,
     Action.RESET: Verdict.REJECT,
     Action.UNREACHABLE: Verdict.REJECT,
+    Action.PORT_UNREACHABLE: Verdict.REJECT,
     Action.QUEUE: Verdict.QUEUE,
+    Action.QUEUE_FLOW: Verdict.QUEUE,
 }
 
 
@@ -261,11 +305,31 @@ class Jump:
 
 
 @dataclass(frozen=True, slots=True)
+class Remember:
+    """Put the packet's flow into a set of flows, or have it stay there for that long from now; go on."""
+
+    set_name: str
+    version: int
+    timeout_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Take the packet's flow out of a set of flows; go on."""
+
+    set_name: str
+    version: int
+
+
+RuleAction = Action | Jump | Remember | Forget
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """All matches hold -> count `reason` when given, then act."""
 
     matches: tuple[Match, ...]
-    action: Action | Jump
+    action: RuleAction
     reason: Reason | None = None
 
 

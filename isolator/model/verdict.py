@@ -77,6 +77,10 @@ class Reason(Enum):
     FLOW_CUT_SHORT = "flow_cut_short"
     FLOW_TIMED_OUT = "flow_timed_out"
     FLOW_TABLE_FULL = "flow_table_full"
+    FLOW_UNJUDGED = "flow_unjudged"
+    """To an address that needs a listed server name, and nobody has judged the connection."""
+    QUIC_REFUSED = "quic_refused"
+    """UDP 443: its hello cannot be held to a name, so that clients take TCP."""
     RESOLVER_NOT_APPROVED = "resolver_not_approved"
     GATE_ERROR = "gate_error"
 

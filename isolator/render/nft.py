@@ -13,6 +13,7 @@ from typing import Any
 from isolator.model.flow import Destination
 from isolator.model.ruleset import (
     APPROVED_BIT,
+    FLOW_BIT,
     TABLE,
     AcceptFirst,
     Action,
@@ -29,18 +30,23 @@ from isolator.model.ruleset import (
     Element,
     FlushChain,
     FlushSet,
+    Forget,
     Jump,
     NetworkKey,
     ObservedChain,
     ObservedTable,
     Operation,
+    Remember,
     Rule,
+    RuleAction,
     Ruleset,
     Transaction,
 )
-from isolator.render.nft_match import match_text, matches_json
+from isolator.render.nft_match import flow_json, flow_text, match_text, matches_json
 
-_KEPT_BITS = 0xFFFF_FFFF & ~APPROVED_BIT
+_KEPT_BITS = 0xFFFF_FFFF & ~(APPROVED_BIT | FLOW_BIT)
+_QUEUES = {Action.QUEUE: 0, Action.QUEUE_FLOW: 1}
+"""What is added to the queue number."""
 _ELEMENTS_A_LINE = 400
 """Elements in one `add element` command; keeps a line readable and the parser's memory small."""
 
@@ -66,13 +72,20 @@ def rule_text(rule: Rule, queue_number: int = 0) -> str:
     return " ".join(words)
 
 
-def _action_text(action: Action | Jump, queue_number: int) -> str:
-    if isinstance(action, Jump):
-        return f"jump {action.chain}"
-    if action is Action.CLEAR_MARK:
-        return f"meta mark set meta mark & 0x{_KEPT_BITS:08x}"
-    if action is Action.QUEUE:
-        return f"queue num {queue_number}"
+def _action_text(action: RuleAction, queue_number: int) -> str:
+    match action:
+        case Jump(chain):
+            return f"jump {chain}"
+        case Remember(name, version, timeout_s):
+            return f"update @{name} {{ {flow_text(version)} timeout {timeout_s}s }}"
+        case Forget(name, version):
+            return f"delete @{name} {{ {flow_text(version)} }}"
+        case Action.CLEAR_MARK:
+            return f"meta mark set meta mark & 0x{_KEPT_BITS:08x}"
+        case Action.SET_MARK:
+            return f"meta mark set meta mark | 0x{APPROVED_BIT:08x}"
+        case Action.QUEUE | Action.QUEUE_FLOW:
+            return f"queue num {queue_number + _QUEUES[action]}"
     return str(action.value)
 
 
@@ -93,14 +106,14 @@ def render_transaction(transaction: Transaction, *, native_queue: bool) -> str:
 def queue_rules(transaction: Transaction) -> tuple[tuple[str, int], ...]:
     """(chain, queue number) of each queue rule in the transaction."""
     return tuple(
-        (operation.chain, operation.queue_number)
+        (operation.chain, operation.queue_number + _QUEUES[operation.rule.action])
         for operation in transaction.operations
-        if isinstance(operation, AddRule) and operation.rule.action is Action.QUEUE
+        if isinstance(operation, AddRule) and operation.rule.action in _QUEUES
     )
 
 
 def _is_queue(operation: Operation) -> bool:
-    return isinstance(operation, AddRule) and operation.rule.action is Action.QUEUE
+    return isinstance(operation, AddRule) and operation.rule.action in _QUEUES
 
 
 def _operation_lines(operation: Operation) -> Sequence[str]:
@@ -152,8 +165,10 @@ def _in_set(spec: AddressSet, element: Element) -> str:
 def set_text(spec: AddressSet) -> str:
     """Definition of a set, without elements."""
     key = spec.kind.value if spec.kind.value.startswith("typeof") else f"type {spec.kind.value}"
-    flags = [flag for flag, wanted in (("timeout", spec.timed), ("interval", spec.interval)) if wanted]
-    return f"{key};" + (f" flags {', '.join(flags)};" if flags else "")
+    wanted = (("dynamic", spec.room), ("timeout", spec.timed), ("interval", spec.interval))
+    flags = [flag for flag, given in wanted if given]
+    text = f"{key};" + (f" flags {', '.join(flags)};" if flags else "")
+    return f"{text} size {spec.room};" if spec.room else text
 
 
 def _hook_text(chain: Chain, accepting: bool) -> str:
@@ -172,17 +187,26 @@ def rule_json(rule: Rule, queue_number: int = 0) -> str:
     return canonical(expressions)
 
 
-def _action_json(action: Action | Jump, queue_number: int) -> dict[str, Any]:
-    if isinstance(action, Jump):
-        return {"jump": {"target": action.chain}}
+def _action_json(action: RuleAction, queue_number: int) -> dict[str, Any]:
+    match action:
+        case Jump(chain):
+            return {"jump": {"target": chain}}
+        case Remember(name, version, timeout_s):
+            element = {"elem": {"val": flow_json(version), "timeout": timeout_s}}
+            return {"set": {"op": "update", "elem": element, "set": f"@{name}"}}
+        case Forget(name, version):
+            return {"set": {"op": "delete", "elem": flow_json(version), "set": f"@{name}"}}
+        case Action.QUEUE | Action.QUEUE_FLOW:
+            return {"queue": {"num": queue_number + _QUEUES[action]}}
     mark = {"meta": {"key": "mark"}}
     table: dict[Action, dict[str, Any]] = {
         Action.ACCEPT: {"accept": None},
         Action.DROP: {"drop": None},
         Action.RESET: {"reject": {"type": "tcp reset"}},
         Action.UNREACHABLE: {"reject": {"type": "icmpx", "expr": "admin-prohibited"}},
+        Action.PORT_UNREACHABLE: {"reject": {"type": "icmpx", "expr": "port-unreachable"}},
         Action.CLEAR_MARK: {"mangle": {"key": mark, "value": {"&": [mark, _KEPT_BITS]}}},
-        Action.QUEUE: {"queue": {"num": queue_number}},
+        Action.SET_MARK: {"mangle": {"key": mark, "value": {"|": [mark, APPROVED_BIT]}}},
     }
     return table[action]
 
@@ -242,7 +266,8 @@ def parse_listing(listing: Mapping[str, Any]) -> ObservedTable | None:
         if kind == "chain"
     }
     sets = {
-        body["name"]: canonical([body["type"], sorted(body.get("flags", ()))])
+        # Which flags nft lists for a set that packets write to depends on its version.
+        body["name"]: canonical([body["type"], sorted(set(body.get("flags", ())) - {"dynamic"})])
         for kind, body in ours
         if kind in ("set", "map")
     }

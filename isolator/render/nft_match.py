@@ -8,11 +8,16 @@ from typing import Any
 from isolator.model.flow import Address, Hook
 from isolator.model.ruleset import (
     APPROVED_BIT,
+    FLOW_BIT,
     AddressIn,
     AddressInSet,
+    AnyFlag,
     Approved,
+    Connecting,
     EmbeddedInSet,
     EndInSet,
+    FlowApproved,
+    FlowInSet,
     Fragment,
     HopLimitIs,
     IcmpIs,
@@ -84,8 +89,16 @@ def match_text(match: Match) -> str:
             return f"ip frag-off & 0x{_PIECE:04x} == 0" if version == 4 else "exthdr frag missing"
         case NotConnecting():
             return "tcp flags & (syn | ack) != syn"
+        case Connecting():
+            return "tcp flags & (syn | ack) == syn"
+        case AnyFlag(flags):
+            return f"tcp flags & ({' | '.join(flags)}) != 0"
+        case FlowInSet(name, version):
+            return f"{flow_text(version)} @{name}"
         case Approved():
             return f"meta mark & 0x{APPROVED_BIT:08x} == 0x{APPROVED_BIT:08x}"
+        case FlowApproved():
+            return f"meta mark & 0x{FLOW_BIT:08x} == 0x{FLOW_BIT:08x}"
         case IcmpIs():
             return _icmp_text(match)
         case EmbeddedInSet(name, version):
@@ -97,6 +110,19 @@ def match_text(match: Match) -> str:
             return f"meta length <= {value}"
         case UidIs(uid):
             return f"meta skuid {uid}"
+
+
+def flow_text(version: int) -> str:
+    """The key of a set of flows as nft reads it; it implies that the packet is TCP."""
+    family = _family(version)
+    return f"{family} saddr . tcp sport . {family} daddr . tcp dport"
+
+
+def flow_json(version: int) -> dict[str, Any]:
+    """The same in nft's JSON."""
+    family = _family(version)
+    parts = ((family, "saddr"), ("tcp", "sport"), (family, "daddr"), ("tcp", "dport"))
+    return {"concat": [_payload(protocol, field) for protocol, field in parts]}
 
 
 def _icmp_text(match: IcmpIs) -> str:
@@ -172,8 +198,16 @@ def _match_json(match: Match) -> Any:
             return _compare({"exthdr": {"name": "frag"}}, False)
         case NotConnecting():
             return _compare({"&": [_payload("tcp", "flags"), ["syn", "ack"]]}, "syn", "!=")
+        case Connecting():
+            return _compare({"&": [_payload("tcp", "flags"), ["syn", "ack"]]}, "syn")
+        case AnyFlag(flags):
+            return _compare(_payload("tcp", "flags"), flags[0] if len(flags) == 1 else list(flags), "in")
+        case FlowInSet(name, version):
+            return _compare(flow_json(version), f"@{name}")
         case Approved():
             return _compare({"&": [_meta("mark"), APPROVED_BIT]}, APPROVED_BIT)
+        case FlowApproved():
+            return _compare({"&": [_meta("mark"), FLOW_BIT]}, FLOW_BIT)
         case IcmpIs(version, types, _):
             names: Any = [ICMP_TYPES[version][number] for number in types]
             right = names[0] if len(names) == 1 else {"set": names}

@@ -97,7 +97,9 @@ class Enforcement:
         """The transaction that mends what stands. `strays`: learned elements that are not among these go."""
         try:
             held = {
-                spec.name: self.backend.elements(spec) for spec in ruleset.sets if strays or not spec.timed
+                spec.name: self.backend.elements(spec)
+                for spec in ruleset.sets
+                if not spec.room and (strays or not spec.timed)
             }
         except IsolatorError as error:
             if error.code is FailureCode.NOT_AS_WANTED:

@@ -21,11 +21,14 @@ from isolator.model.ruleset import (
     Chain,
     DeleteElements,
     Element,
+    Forget,
     Jump,
     NetworkKey,
     ObservedTable,
     Operation,
+    Remember,
     Rule,
+    RuleAction,
     Ruleset,
     Transaction,
     VersionIs,
@@ -51,6 +54,13 @@ def test_element(element: Element, text: str) -> None:
     assert nft.element_text(element) == text
 
 
+FLOW = "ip saddr . tcp sport . ip daddr . tcp dport"
+FLOW_JSON = (
+    '{"concat":[{"payload":{"field":"saddr","protocol":"ip"}},{"payload":{"field":"sport","protocol":"tcp"}},'
+    '{"payload":{"field":"daddr","protocol":"ip"}},{"payload":{"field":"dport","protocol":"tcp"}}]}'
+)
+
+
 @pytest.mark.parametrize(
     ("action", "text", "listed"),
     [
@@ -64,14 +74,35 @@ def test_element(element: Element, text: str) -> None:
         ),
         (
             Action.CLEAR_MARK,
-            "meta mark set meta mark & 0xffefffff",
-            '{"mangle":{"key":{"meta":{"key":"mark"}},"value":{"&":[{"meta":{"key":"mark"}},4293918719]}}}',
+            "meta mark set meta mark & 0xffcfffff",
+            '{"mangle":{"key":{"meta":{"key":"mark"}},"value":{"&":[{"meta":{"key":"mark"}},4291821567]}}}',
+        ),
+        (
+            Action.SET_MARK,
+            "meta mark set meta mark | 0x00100000",
+            '{"mangle":{"key":{"meta":{"key":"mark"}},"value":{"|":[{"meta":{"key":"mark"}},1048576]}}}',
+        ),
+        (
+            Action.PORT_UNREACHABLE,
+            "reject with icmpx port-unreachable",
+            '{"reject":{"expr":"port-unreachable","type":"icmpx"}}',
+        ),
+        (
+            Remember("approved4", 4, 60),
+            f"update @approved4 {{ {FLOW} timeout 60s }}",
+            f'{{"set":{{"elem":{{"elem":{{"timeout":60,"val":{FLOW_JSON}}}}},"op":"update","set":"@approved4"}}}}',
+        ),
+        (
+            Forget("approved4", 4),
+            f"delete @approved4 {{ {FLOW} }}",
+            f'{{"set":{{"elem":{FLOW_JSON},"op":"delete","set":"@approved4"}}}}',
         ),
         (Action.QUEUE, "queue num 7", '{"queue":{"num":7}}'),
+        (Action.QUEUE_FLOW, "queue num 8", '{"queue":{"num":8}}'),
         (Jump("dns_out"), "jump dns_out", '{"jump":{"target":"dns_out"}}'),
     ],
 )
-def test_action(action: Action | Jump, text: str, listed: str) -> None:
+def test_action(action: RuleAction, text: str, listed: str) -> None:
     assert nft.rule_text(Rule((), action), 7) == text
     assert nft.rule_json(Rule((), action), 7) == f"[{listed}]"
 

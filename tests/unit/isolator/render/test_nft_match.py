@@ -12,9 +12,13 @@ from isolator.model.flow import Hook, Transport
 from isolator.model.ruleset import (
     AddressIn,
     AddressInSet,
+    AnyFlag,
     Approved,
+    Connecting,
     EmbeddedInSet,
     EndInSet,
+    FlowApproved,
+    FlowInSet,
     Fragment,
     HopLimitIs,
     IcmpIs,
@@ -102,6 +106,36 @@ TABLE: list[tuple[Match, str, str]] = [
         '{"&":[{"meta":{"key":"mark"}},1048576]} == 1048576',
     ),
     (
+        FlowApproved(),
+        "meta mark & 0x00200000 == 0x00200000",
+        '{"&":[{"meta":{"key":"mark"}},2097152]} == 2097152',
+    ),
+    (
+        Connecting(),
+        "tcp flags & (syn | ack) == syn",
+        '{"&":[{"payload":{"protocol":"tcp","field":"flags"}},["syn","ack"]]} == "syn"',
+    ),
+    (
+        AnyFlag(("psh",)),
+        "tcp flags & (psh) != 0",
+        '{"payload":{"protocol":"tcp","field":"flags"}} in "psh"',
+    ),
+    (
+        AnyFlag(("fin", "rst")),
+        "tcp flags & (fin | rst) != 0",
+        '{"payload":{"protocol":"tcp","field":"flags"}} in ["fin","rst"]',
+    ),
+    (
+        FlowInSet("approved6", 6),
+        "ip6 saddr . tcp sport . ip6 daddr . tcp dport @approved6",
+        (
+            '{"concat":[{"payload":{"protocol":"ip6","field":"saddr"}},'
+            '{"payload":{"protocol":"tcp","field":"sport"}},'
+            '{"payload":{"protocol":"ip6","field":"daddr"}},'
+            '{"payload":{"protocol":"tcp","field":"dport"}}]} == "@approved6"'
+        ),
+    ),
+    (
         IcmpIs(6, (135, 136)),
         "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert }",
         (
@@ -132,7 +166,7 @@ TABLE: list[tuple[Match, str, str]] = [
 
 def _json(compared: str) -> dict[str, object]:
     left, op, right = next(
-        compared.partition(f" {op} ") for op in ("==", "!=", "<=") if f" {op} " in compared
+        compared.partition(f" {op} ") for op in ("==", "!=", "<=", "in") if f" {op} " in compared
     )
     return {"match": {"op": op.strip(), "left": json.loads(left), "right": json.loads(right)}}
 
