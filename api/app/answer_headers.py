@@ -9,7 +9,6 @@ DEFAULTS = {
     # Answers name machines, people and sometimes a secret: no cache on the way keeps them.
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
-    "Strict-Transport-Security": "max-age=31536000",
     # JSON and text need nothing of a browser.
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
@@ -29,6 +28,8 @@ class AnswerHeaders:
                 headers = MutableHeaders(scope=message)
                 for name, value in DEFAULTS.items():
                     headers.setdefault(name, value)
+                if scope["scheme"] == "https":  # RFC 6797, 7.2: not over plain HTTP
+                    headers.setdefault("Strict-Transport-Security", "max-age=31536000")
             await send(message)
 
         await self._app(scope, receive, completed if scope["type"] == "http" else send)

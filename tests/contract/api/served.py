@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,9 +61,20 @@ def served(app: FastAPI, directory: Path) -> Iterator[Served]:
             assert server.started
             yield Served(listener.getsockname()[1], ca)
         finally:
-            server.should_exit = True
-            thread.join(10)
-            assert not thread.is_alive()
+            _end(server, thread)
+
+
+def _end(server: uvicorn.Server, thread: threading.Thread) -> None:
+    deadline = time.monotonic() + 3
+    while server.server_state.connections and time.monotonic() < deadline:
+        time.sleep(0.01)  # the clients are gone; their goodbyes may still be on the way
+    server.should_exit = True
+    thread.join(20)
+    assert not thread.is_alive()
+    with warnings.catch_warnings():
+        # asyncio.run ends without the sockets of TLS connections that said no goodbye.
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @dataclass(frozen=True, slots=True)
