@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, or_, select
 
 from api.deps import ServicesOf
 from api.portal.rendering import page
@@ -22,6 +22,8 @@ from api.store.tables import AuditHead, AuditRow
 router = APIRouter()
 
 PAGE_SIZE = 50
+
+KINDS = ("client", "user", "agent", "console", "system")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +68,10 @@ def _log(request: Request, visitor: Visitor, services: Services, verdict: object
         for name in ("target", "actor", "action")
     }
     before = request.query_params.get("before", "")
-    query = select(AuditRow).where(AuditRow.tenant_id == visitor.actor.tenant_id)
-    for name, value in wanted.items():
-        if value:
-            # Rows are canonical JSON text: a value is found as it is written there, inside its key.
-            written = json.dumps(value, ensure_ascii=False)[1:-1]
-            key = {"target": '"target":"', "actor": '"name":"', "action": '"action":"'}[name]
-            query = query.where(
-                func.lower(AuditRow.content).contains((key + written).lower(), autoescape=True)
-            )
+    query = select(AuditRow).where(
+        AuditRow.tenant_id == visitor.actor.tenant_id,
+        *(_holds(name, value) for name, value in wanted.items() if value),
+    )
     if before.isascii() and before.isdigit() and len(before) < 10:
         query = query.where(AuditRow.seq < int(before))
     with services.database.read() as session:
@@ -92,6 +89,19 @@ def _log(request: Request, visitor: Visitor, services: Services, verdict: object
         head=head,
         verdict=verdict,
     )
+
+
+def _holds(name: str, value: str) -> ColumnElement[bool]:
+    """Rows are canonical JSON text: a value is found as it is written there, behind its own key."""
+    written = json.dumps(value, ensure_ascii=False)[1:-1]
+    keys = {
+        "target": ['"target":"'],
+        "action": ['{"action":"'],
+        # A detail may have a name too; only an actor has a kind before it.
+        "actor": [f'"kind":"{kind}","name":"' for kind in KINDS],
+    }[name]
+    content = func.lower(AuditRow.content)
+    return or_(*(content.contains((key + written).lower(), autoescape=True) for key in keys))
 
 
 def _entry(row: AuditRow) -> Entry:

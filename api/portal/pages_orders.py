@@ -19,7 +19,7 @@ from api.portal.evidence import read_report
 from api.portal.rendering import page
 from api.portal.visitor import PREFIX, ActingOperator, Form, Operator, PostedForm, Visitor
 from api.problems import Problem
-from api.services import isolation, lists
+from api.services import isolation, lists, safeguards, steering
 from api.services.context import Services
 from api.services.machines import find
 from api.store.tables import Action, Machine
@@ -148,8 +148,8 @@ def _confirm(
     assert visitor.actor is not None
     with services.database.read() as session:
         machine = find(session, visitor.actor, name)
-        against = isolation.safeguards(session, services, visitor.actor, machine) if isolate else ()
-        exclusions = isolation.exclusions_for(session, machine) if isolate else []
+        against = safeguards.against(session, services, visitor.actor, machine) if isolate else ()
+        exclusions = steering.exclusions_for(session, machine) if isolate else []
         latest = session.scalars(
             select(Action)
             .where(Action.machine_id == machine.id, Action.type == "Isolate")
@@ -179,7 +179,7 @@ def _confirm(
 def _opening(
     services: Services,
     machine: Machine,
-    against: Sequence[isolation.Safeguard],
+    against: Sequence[safeguards.Safeguard],
     exclusions: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
     """What will stay open, and what speaks against closing the rest."""

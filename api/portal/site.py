@@ -74,7 +74,8 @@ def create_portal(services: Services) -> FastAPI:
     portal.add_exception_handler(Problem, _explain)
     portal.add_exception_handler(HTTPException, _explain)
     portal.add_exception_handler(RequestValidationError, _explain)
-    portal.add_exception_handler(SQLAlchemyError, _apologise)
+    for kind in (SQLAlchemyError, UnicodeEncodeError, OverflowError):
+        portal.add_exception_handler(kind, _apologise)
     portal.add_exception_handler(Exception, _apologise)
     return portal
 
@@ -105,7 +106,9 @@ def _explain(request: Request, error: Exception) -> HTMLResponse:
 
 def _apologise(request: Request, error: Exception) -> HTMLResponse:
     """Something nobody expected: its text is for the log only."""
-    if isinstance(error, _AWAY):
+    if isinstance(error, errors.DataError | UnicodeEncodeError | OverflowError):
+        problem = Problem("InvalidInput", "The address has a part that cannot be stored")
+    elif isinstance(error, _AWAY):
         problem = Problem("ServiceUnavailable", "The database cannot be used just now", headers=_WAIT)
     else:
         problem = Problem("InternalServerError", "Something went wrong in the controller")
