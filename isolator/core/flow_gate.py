@@ -95,15 +95,19 @@ class FlowGate:
                 return _passed(segment, Reason.HANDSHAKE)
             # The server may still have the old connection: numbers that it does not read would be judged.
             return self._refuse(flow, segment, Decision(Verdict.REJECT, Reason.TCP_OVERLAP))
+        return self._open(segment, now)
+
+    def _open(self, segment: Segment, now: float) -> FlowRuling:
+        """A new connection. What goes to a resolver or proxy is judged even inside a listed network."""
         key = segment.flow
-        network = self._policy.network_entry(key.server, key.server_port)
-        if network is not None:
-            return _passed(segment, Reason.LISTED_NETWORK, network, mark=True)
         door = Destination(key.server, Transport.TCP, key.server_port)
         resolver = self._dns if self._dns is not None and self._dns.serves(key) else None
-        is_proxy = (key.server, key.server_port) in self._policy.proxies
-        if resolver is None and not is_proxy and not self._names.is_open(door, now):
-            return _refused(segment, Reason.NOT_LISTED)
+        if resolver is None and (key.server, key.server_port) not in self._policy.proxies:
+            network = self._policy.network_entry(key.server, key.server_port)
+            if network is not None:
+                return _passed(segment, Reason.LISTED_NETWORK, network, mark=True)
+            if not self._names.is_open(door, now):
+                return _refused(segment, Reason.NOT_LISTED)
         stream = TcpStream((segment.sequence + 1) % _SPACE)
         talk = talk_for(self._policy, self._readers, door) if resolver is None else resolver.listen(key)
         self.table.open(Flow(key, door, now, stream, talk, segment.sequence, now))

@@ -29,6 +29,9 @@ _TCP = struct.Struct("!HHIIBBH")
 _DONT_FRAGMENT = 0x4000
 _HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION = 0, 43, 44, 60
 _TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ecn", "cwr")
+_FLAG_SETS = tuple(
+    frozenset(name for bit, name in enumerate(_TCP_FLAGS) if bits >> bit & 1) for bits in range(256)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +49,17 @@ class IpPacket:
 
 @dataclass(frozen=True, slots=True)
 class TcpSegment:
-    """The TCP header fields that rules and checks read (RFC 9293 section 3.1), and the payload."""
+    """The TCP header fields that rules and checks read (RFC 9293 section 3.1), and the payload.
+
+    `acknowledgement` means something only with the flag "ack".
+    """
 
     source_port: int
     destination_port: int
     sequence: int
     flags: frozenset[str]
     payload: bytes
+    acknowledgement: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +172,13 @@ def parse_tcp(packet: IpPacket) -> TcpSegment:
     segment = packet.payload
     if len(segment) < 20:
         raise ParseError(Unreadable.TCP_TRUNCATED)
-    source_port, destination_port, sequence, _, offset, bits, _ = _TCP.unpack_from(segment)
+    source_port, destination_port, sequence, acknowledged, offset, bits, _ = _TCP.unpack_from(segment)
     header = (offset >> 4) * 4
     if not 20 <= header <= len(segment):
         raise ParseError(Unreadable.TCP_HEADER)
-    flags = frozenset(name for bit, name in enumerate(_TCP_FLAGS) if bits >> bit & 1)
-    return TcpSegment(source_port, destination_port, sequence, flags, segment[header:])
+    return TcpSegment(
+        source_port, destination_port, sequence, _FLAG_SETS[bits], segment[header:], acknowledged
+    )
 
 
 def parse_icmp(packet: IpPacket) -> IcmpMessage:

@@ -503,3 +503,12 @@ def test_the_default_gate_opens_nothing() -> None:
     from tests.unit.isolator.core.flow_world import READERS
 
     assert FlowGate(LearnedNames(), READERS).judge(Client(SHARED).syn(), T0).reason is Reason.NOT_LISTED
+
+
+def test_a_proxy_inside_a_listed_network_is_judged() -> None:
+    inside = ip_address("20.9.1.1")
+    flows = gate()
+    flows.replace_policy(FlowPolicy(POLICY.index, POLICY.networks, frozenset({(inside, 443)})))
+    client = Client(inside)
+    client.open(flows)
+    assert client.say(flows, HELLO).reason is Reason.HTTP_UNREADABLE
