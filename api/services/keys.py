@@ -68,9 +68,17 @@ class KeyRing:
     @property
     def order_keys(self) -> dict[str, bytes]:
         """The order keys that the root vouches for, by id."""
-        document = open_envelope(self.keyset, Kind.KEYS, {key_id_of(self.root_public): self.root_public})
-        publics = [_unbase64(each["public"]) for each in document["keys"]]
+        publics = [_unbase64(each["public"]) for each in self._document["keys"]]
         return {key_id_of(each): each for each in publics}
+
+    @property
+    def expires_at(self) -> datetime:
+        """Until when agents obey these keys."""
+        return parse_instant(self._document["expires_at"])
+
+    @property
+    def _document(self) -> dict[str, Any]:
+        return open_envelope(self.keyset, Kind.KEYS, {key_id_of(self.root_public): self.root_public})
 
     def seal(self, kind: Kind, document: dict[str, Any]) -> Envelope:
         """Sign a document with the order key."""

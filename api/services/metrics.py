@@ -114,6 +114,9 @@ class _Figures(Collector):
         build = GaugeMetricFamily("isolator_build_info", "The version that runs.", labels=["version"])
         build.add_metric([_version()], 1)
         yield build
+        keys = GaugeMetricFamily("isolator_keys_expire_seconds", "When the order keys are over, Unix time.")
+        keys.add_metric([], self._services.keys.expires_at.timestamp())
+        yield keys
         with self._services.database.read() as session:
             yield from self._counted(session)
             yield from self._queues(session)

@@ -158,6 +158,24 @@ def test_the_signature_is_of_time_and_body() -> None:
     assert signature(SECRET, 1, b"x") != signature(SECRET, 2, b"x") != signature(SECRET, 2, b"y")
 
 
+def test_the_code_in_the_documentation_verifies_what_is_sent(services: Services) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs/controller-operations.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    is_ours = names["is_ours"]
+    put(services, 1)
+    with hook() as found, line(services, Webhook(found.url, SECRET)) as events:
+        events.step()
+    header, body = found.heads[0][SIGNATURE_HEADER], found.bodies[0]
+    assert is_ours(SECRET, header, body)
+    assert not is_ours(b"another secret 16", header, body)
+    assert not is_ours(SECRET, header, body + b" ")
+    assert not is_ours(SECRET, header, body, within_s=-1)
+    for bad in ("", "t=,v1=", "t=x,v1=y", header.replace("v1=", "v1=0"), header.split(",")[0]):
+        assert not is_ours(SECRET, bad, body)
+
+
 def test_a_failure_is_tried_again_and_nobody_overtakes(services: Services) -> None:
     put(services, 1, 2, 3)
     with hook() as found, line(services, Webhook(found.url, SECRET)) as events:

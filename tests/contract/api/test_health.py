@@ -87,6 +87,14 @@ def test_not_ready_without_a_disk(running: Controller) -> None:
     assert (answer.status_code, set(answer.json()["reasons"])) == (503, {"disk"})
 
 
+def test_not_ready_when_the_key_set_is_over(running: Controller) -> None:
+    running.clock.advance(3 * 365 * 86_400 - 60)
+    assert running.http.get("/readyz").status_code == 200
+    running.clock.advance(120)
+    answer = running.http.get("/readyz")
+    assert (answer.status_code, set(answer.json()["reasons"])) == (503, {"keys"})
+
+
 def test_not_ready_while_it_ends(running: Controller) -> None:
     with called_from(running, HERE) as http:
         http.app.state.agents.polls.draining = True  # type: ignore[attr-defined]
