@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from api.core.roles import Actor, Permission
 from api.problems import Problem
-from api.services import audit, isolation
+from api.services import audit, isolation, safeguards
 from api.services.context import Services
 from api.services.isolation import OrderRequest
 from api.store.tables import Action, Machine
@@ -96,7 +96,7 @@ def _one(
 
 
 def _judge_cap(session: Session, services: Services, actor: Actor, count: int, request: OrderRequest) -> None:
-    cap = isolation.cap_reached(session, services, actor, more=count)
+    cap = safeguards.cap_reached(session, services, actor, more=count)
     if cap is None:
         return
     if cap.override not in request.overrides:

@@ -11,7 +11,7 @@ from api.core.action_state import ACTIVE, ActionEvent, ActionStatus
 from api.core.instant import render_instant
 from api.core.roles import Actor, Permission
 from api.problems import Problem
-from api.services import audit, isolation
+from api.services import audit, steering
 from api.services.context import Services
 from api.services.machines import find_exactly
 from api.store.tables import Action, ActionStep
@@ -47,7 +47,7 @@ def forced_release(
         for each in under_way:
             pending = each.status == ActionStatus.PENDING.value
             event = ActionEvent.CANCELLED if pending else ActionEvent.FAILED
-            isolation.advance(session, services, machine, each, event, {"by": actor.name})
+            steering.advance(session, services, machine, each, event, {"by": actor.name})
             each.error_text = "superseded by a forced release"
         action = Action(
             id=str(uuid.uuid4()),
@@ -67,7 +67,7 @@ def forced_release(
         session.flush()
         session.add(action)
         session.flush()
-        isolation.steer(session, services, machine, desired="connected", scope=None, action=action)
+        steering.steer(session, services, machine, desired="connected", scope=None, action=action)
         session.add(ActionStep(action_id=action.id, at=now, what="ordered"))
         not_after = render_instant(now + timedelta(seconds=lasts_s))
         release_id = str(uuid.uuid4())

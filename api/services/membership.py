@@ -16,8 +16,8 @@ from api.core.roles import Actor, Permission, Role
 from api.problems import Problem
 from api.services import audit, events
 from api.services.context import Services
-from api.services.isolation import advance
 from api.services.machines import find_exactly
+from api.services.steering import advance
 from api.store.tables import Action, Machine
 
 

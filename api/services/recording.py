@@ -14,8 +14,8 @@ from api.core.roles import Actor, Role
 from api.services import audit, events
 from api.services.addresses import note_addresses
 from api.services.context import Services
-from api.services.isolation import SYSTEM, advance, steer, steer_back
 from api.services.membership import agent_of, apply_facts, believed, mark_same_name
+from api.services.steering import SYSTEM, advance, steer, steer_back
 from api.store.tables import Action, Machine, Order
 
 LOST_ORDERS = 1000

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from api.core.action_state import ActionEvent
 from api.core.roles import Role
 from api.problems import CODES
-from api.services import audit, isolation
+from api.services import audit, steering
 from api.store.tables import Action, Group, Machine, Order
 from isolator.core.signed import open_envelope
 from isolator.model.signed import Envelope, Kind
@@ -84,7 +84,7 @@ def move(world: Controller, action_id: str, *happened: ActionEvent) -> None:
         action = session.get_one(Action, action_id)
         machine = session.get_one(Machine, action.machine_id)
         for each in happened:
-            isolation.advance(session, world.services, machine, action, each, {})
+            steering.advance(session, world.services, machine, action, each, {})
 
 
 def row(world: Controller, machine: Machine | str) -> Machine:

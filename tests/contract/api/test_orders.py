@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from api.core.action_state import ActionEvent
 from api.core.roles import Role
 from api.problems import Problem
-from api.services import isolation
+from api.services import isolation, steering
 from api.services.isolation import OrderRequest
 from api.store.database import Database
 from api.store.tables import Action, Machine, Order
@@ -269,7 +269,7 @@ def test_taking_back_does_not_bring_an_ended_isolation_back(world: Controller) -
     # The controller saw the end itself, and gave an order of its own.
     with world.services.database.write() as session:
         mine = session.get_one(Machine, machine.id)
-        isolation.steer(session, world.services, mine, desired="connected", scope=None, action=None)
+        steering.steer(session, world.services, mine, desired="connected", scope=None, action=None)
     third = isolation.place(world.services, console(), OrderRequest(machine.id, "again"))
     isolation.cancel(world.services, console(), third.id, "not this one")
     assert orders(world, machine)[-1]["desired"] == "connected"
