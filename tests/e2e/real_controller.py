@@ -102,15 +102,15 @@ class RealController:
         """Likewise."""
         return self._call("GET", path, None)
 
-    def ended(self, action_id: str, within_s: float = 20.0) -> Any:
-        """The action when it has ended."""
+    def ended(self, action_id: str, within_s: float = 60.0) -> Any:
+        """The action when it has ended; an agent whose controller was away takes up to half a minute."""
         deadline = time.monotonic() + within_s
         while True:
             action = self.get(f"/api/machineactions/{action_id}")
             if action["status"] not in ("Pending", "InProgress"):
                 return action
             assert time.monotonic() < deadline, action
-            time.sleep(0.1)
+            time.sleep(0.7)  # 100 calls a minute are allowed
 
     def _call(self, method: str, path: str, body: bytes | None) -> Any:
         kind = "application/json" if path.startswith("/api/") else "application/x-www-form-urlencoded"

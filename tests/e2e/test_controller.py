@@ -92,7 +92,7 @@ def test_a_file_releases_while_the_controller_is_away(fleet: Fleet) -> None:
     assert fleet.agent.isolator("release", "--file", str(file)).exit_code == 2
     fleet.controller.start()
     newest = fleet.controller.get("/api/machineactions?$top=1")["value"][0]
-    assert fleet.controller.ended(newest["id"], 40)["status"] == "Succeeded"
+    assert fleet.controller.ended(newest["id"])["status"] == "Succeeded"
 
 
 def test_new_order_keys_are_followed(fleet: Fleet) -> None:
