@@ -246,8 +246,8 @@ def test_find_by_address(world: Controller) -> None:
     have(world, theirs, "10.0.0.7")
     world.clock.advance(3600)
     have(world, mine, "10.0.0.8")
-    have(world, later, "10.0.0.7")
     world.clock.advance(60)
+    have(world, later, "10.0.0.7")
     admin = caller(world, Role.ADMINISTRATOR)
 
     def find(ip: str, minutes: float, form: str = "ip='{}',timestamp={}") -> list[str]:
