@@ -87,7 +87,6 @@ class Counts:
 
     all: int
     isolated: int
-    moving: int
     differs: int
     offline: int
     duplicate: int
@@ -154,7 +153,6 @@ def count(session: Session, actor: Actor, silent_since: datetime) -> Counts:
         select(
             func.count(),
             of(Machine.observed_state == "isolated"),
-            of(Machine.observed_state.in_(("isolating", "releasing"))),
             of(differs()),
             of(Machine.last_seen < silent_since),
             of(Machine.duplicate_since.is_not(None)),

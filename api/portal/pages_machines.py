@@ -24,7 +24,7 @@ from api.portal.machine_filter import (
     parse_filter,
 )
 from api.portal.rendering import page
-from api.portal.visitor import PREFIX, Person, Reader
+from api.portal.visitor import LIVE_HEADER, PREFIX, Person, Reader
 from api.services.context import Services
 from api.services.machines import find
 from api.store.tables import Action, Group, Machine
@@ -58,6 +58,8 @@ def machines(request: Request, visitor: Reader, services: ServicesOf) -> Respons
         visitor,
         services.clock.now(),
         headers={"vary": "HX-Request"},
+        # Read out what a person asked for, not what the page fetches by itself.
+        announce=partial and LIVE_HEADER not in request.headers,
         **values,
     )
 

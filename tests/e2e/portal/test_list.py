@@ -21,6 +21,7 @@ def test_the_filters_are_in_the_address(visitors: MakeVisitor) -> None:
     page = visitor.page
     page.get_by_label("Search").press_sequentially("web")
     expect(page.locator("[data-row]")).to_have_text(["web-01", "web-02"])
+    expect(page.locator("#found")).to_have_text("2 of 2 machines")
     page.get_by_label("Observed").select_option("isolated")
     expect(page.locator("[data-row]")).to_have_text(["web-02"])
     assert "q=web" in page.url
