@@ -88,6 +88,13 @@ class LabController:
             self._client = self.console("client", "create", "--name", "soar", "--role", "administrator")
         return Caller(self.lab, self._client)
 
+    def kill(self) -> None:
+        """SIGKILL: what agents meet when a controller is lost."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
     def stop(self) -> None:
         """End it in order: polls are answered, what is under way is finished."""
         if self.process is not None:
@@ -193,6 +200,7 @@ class Caller:
     def _call(
         self, method: str, path: str, body: str | None = None, headers: dict[str, str] | None = None
     ) -> tuple[int, Any]:
+        fresh = self._connection is None
         connection = self._connected()
         try:
             connection.request(method, path, body, {**self._headers, **(headers or {})})
@@ -200,7 +208,10 @@ class Caller:
             text = answer.read()
         except (OSError, http.client.HTTPException):
             self.close()
-            raise
+            if fresh:
+                raise
+            # The controller was restarted since: the connection that was kept is of the one before.
+            return self._call(method, path, body, headers)
         kind = answer.headers.get("Content-Type", "")
         return answer.status, json.loads(text) if kind.startswith("application/json") else text
 
