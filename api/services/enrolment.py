@@ -85,6 +85,8 @@ def create_token(
         raise Problem("InvalidInput", f"uses: 1 to {MAX_USES}")
     if not 0 < lasts_s <= MAX_LASTS_S:
         raise Problem("InvalidInput", "a token lasts for more than nothing and at most 366 days")
+    if group_id is None and actor.groups is not None:
+        raise Problem("Forbidden", "you are limited to groups; name the one that machines come into")
     text = TOKEN_PREFIX + secrets.token_urlsafe(32)
     now = services.clock.now()
     with services.database.write() as session:
@@ -117,11 +119,12 @@ def list_tokens(services: Services, actor: Actor) -> Sequence[EnrolmentToken]:
     """The tenant's tokens, newest first; used-up, expired and revoked ones too. Their texts are not known."""
     _administer(actor)
     with services.database.read() as session:
-        return session.scalars(
+        found = session.scalars(
             select(EnrolmentToken)
             .where(EnrolmentToken.tenant_id == actor.tenant_id)
             .order_by(EnrolmentToken.created_at.desc())
-        ).all()
+        )
+        return [each for each in found if actor.reaches(each.group_id)]
 
 
 def revoke_token(services: Services, actor: Actor, token_id: str) -> EnrolmentToken:
@@ -129,7 +132,7 @@ def revoke_token(services: Services, actor: Actor, token_id: str) -> EnrolmentTo
     _administer(actor)
     with services.database.write() as session:
         row = session.get(EnrolmentToken, token_id, with_for_update=True)
-        if row is None or row.tenant_id != actor.tenant_id:
+        if row is None or row.tenant_id != actor.tenant_id or not actor.reaches(row.group_id):
             raise not_found("Enrolment token", token_id)
         if row.revoked_at is None:
             row.revoked_at = services.clock.now()

@@ -220,6 +220,8 @@ def test_an_administrator_limited_to_groups_stays_in_them(world: Controller) -> 
     everywhere = exclusions.create_exclusion(world.services, console(), "all", {**_spec(spec)})
     servers_only = exclusions.create_exclusion(world.services, console(), "srv", {**_spec(spec)}, servers)
     assert [each["name"] for each in limited.get("/exclusions").json()] == ["all"]
+    token = enrolment.create_token(world.services, console())
+    assert limited.get("/enrolmenttokens").json() == []
     for method, path, body, status in (
         ("PUT", f"/machines/{mine.id}/group", {"groupId": servers}, 404),
         ("PUT", f"/machines/{mine.id}/group", {"groupId": None}, 403),
@@ -232,9 +234,13 @@ def test_an_administrator_limited_to_groups_stays_in_them(world: Controller) -> 
         ("DELETE", f"/exclusions/{everywhere.id}", None, 403),
         ("DELETE", f"/exclusions/{servers_only.id}", None, 404),
         ("POST", "/enrolmenttokens", {"groupId": servers}, 404),
+        ("POST", "/enrolmenttokens", {}, 403),
+        ("POST", f"/enrolmenttokens/{token.row.id}/revoke", None, 404),
     ):
         assert refusal(limited.call(method, path, body))[0] == status, (method, path)
     assert limited.post("/exclusions", {**spec, "groupId": desks}).status_code == 201
+    assert limited.post("/enrolmenttokens", {"groupId": desks}).status_code == 201
+    assert len(limited.get("/enrolmenttokens").json()) == 1
     assert row(world, mine).group_id == desks
 
 
