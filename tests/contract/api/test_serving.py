@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
 import ssl
+import threading
 import time
 from ipaddress import ip_network
 from pathlib import Path
@@ -21,6 +23,7 @@ from api.serving.edge import Edge
 from api.settings import Settings, SettingsError
 from tests.contract.api import postgresql
 from tests.contract.api.process import Running, command, refused, running, until
+from tests.fleet.agent import Agent
 
 
 @pytest.fixture
@@ -146,6 +149,61 @@ def test_a_request_in_flight_is_answered_and_a_new_one_refused(tmp_path: Path) -
         assert answer.startswith(b"HTTP/1.1 4")
         assert b"connection: close" in answer.lower()
         assert controller.process.wait(20) == 0
+
+
+def test_agents_that_wait_are_sent_home_with_a_signed_answer(tmp_path: Path) -> None:
+    with running(tmp_path) as controller, httpx.Client(base_url=controller.url, timeout=60) as http:
+        agent = Agent("pc-1")
+        token = console(tmp_path, "enrolment", "create")["enrolment_token"]
+        agent.enrolled(http.post("/agent/v1/enrol", json=agent.enrol(token)).json())
+        http.post("/agent/v1/checkin", content=agent.check_in())
+        answers: list[httpx.Response] = []
+        asked = agent.check_in(wait_s=50)
+        waiting = threading.Thread(
+            target=lambda: answers.append(http.post("/agent/v1/checkin", content=asked))
+        )
+        waiting.start()
+        until(lambda: "isolator_polls_waiting 1.0" in httpx.get(f"{controller.url}/metrics").text)
+        started = time.monotonic()
+        assert controller.end() == 0
+        waiting.join(10)
+        assert time.monotonic() - started < 5
+        assert answers[0].status_code == 200
+        assert agent.believe(answers[0].content)["poll_after_s"] > 0
+
+
+def console(directory: Path, *words: str) -> Any:
+    done = command(*words, "--config", str(directory / "controller.yaml"), "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_events_go_out_while_it_runs_and_what_is_left_goes_out_next_time(tmp_path: Path) -> None:
+    file = tmp_path / "there" / "audit.jsonl"
+    with running(tmp_path, audit_file=file) as controller:
+        console(tmp_path, "client", "create", "--name", "one", "--role", "reader")
+        until(lambda: "took no events" in controller.log())
+        assert controller.end() == 0
+    file.parent.mkdir()
+    with running(tmp_path, audit_file=file) as controller:
+        until(file.exists)
+        console(tmp_path, "client", "create", "--name", "two", "--role", "reader")
+        until(lambda: file.read_text().count("\n") == 2)
+        assert controller.end() == 0
+    rows = [json.loads(each)["body"] for each in file.read_text().splitlines()]
+    assert [(each["action"], each["detail"]["name"], each["seq"]) for each in rows] == [
+        ("client.create", "one", 1),
+        ("client.create", "two", 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    "settings", [{"webhook_url": "http://example.com/"}, {"syslog": "x"}, {"trusted_proxies": ["x"]}]
+)
+def test_settings_that_cannot_be_used_begin_nothing(tmp_path: Path, settings: dict[str, Any]) -> None:
+    code, said = refused(tmp_path, **settings)
+    assert (code, said.count("\n")) == (2, 1), said
+    assert not (tmp_path / "state").exists()
 
 
 def test_a_caller_that_never_finishes_does_not_hold_it_up_for_ever(tmp_path: Path) -> None:
@@ -329,6 +387,10 @@ def test_several_workers_share_a_postgresql(tmp_path: Path, postgresql_server: p
             pids = children(controller)
             with httpx.Client(base_url=controller.url) as http:
                 assert http.get("/docs").status_code == 200
+                assert (
+                    'isolator_http_requests_total{method="GET",route="other",status="200"} 1.0'
+                    in http.get("/metrics").text
+                )
             os.kill(pids[0], signal.SIGKILL)
             until(lambda: controller.log().count("listening on") == 3, 60)
             assert "a worker died" in controller.log()
