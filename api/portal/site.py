@@ -28,6 +28,7 @@ _PAGES = (
     "pages_account",
     "pages_machines",
     "pages_orders",
+    "pages_forced_release",
     "pages_actions",
     "pages_preflights",
     "pages_audit",

@@ -21,6 +21,8 @@ from api.services import groups, preflights, users
 from api.store.database import Database
 from api.store.tables import Action
 from api.store.tables import Session as SessionRow
+from isolator.core.signed import decode_envelope, open_envelope
+from isolator.model.signed import Kind
 from tests.contract.api.agents_world import World, make_world
 from tests.fleet.agent import Agent
 
@@ -139,6 +141,24 @@ def test_the_audit_log_is_narrowed_by_who_did_it_not_by_what_it_names(portal: Po
 )
 def test_odd_addresses_are_no_failure(path: str, portal: Portal) -> None:
     assert portal.get(path)[0] < 500
+
+
+def test_a_release_file_is_for_one_machine_and_signed(portal: Portal) -> None:
+    path = f"/machines/{portal.agent.machine_id}/forced-release"
+    assert portal.get(path)[0] == 200
+    assert portal.post(path, comment="offline since Monday", hours="0") == 400
+    assert portal.post(path, comment=" ", hours="72") == 400
+    answer = portal.http.post(
+        f"/portal{path}",
+        data={"csrf": portal.csrf, "comment": "offline since Monday", "hours": "72"},
+        headers={"Origin": "https://testserver"},
+    )
+    assert answer.headers["content-disposition"].startswith('attachment; filename="forced-release-')
+    document = open_envelope(
+        decode_envelope(answer.json()), Kind.FORCED_RELEASE, portal.world.services.keys.order_keys
+    )
+    assert document["machine_id"] == portal.agent.machine_id
+    assert "machine.forced_release" in portal.world.audited()
 
 
 def test_orders_cancels_and_forms(portal: Portal) -> None:

@@ -22,6 +22,7 @@ def every_page(scene: Scene) -> dict[str, str]:
         "duplicate": f"/machines/{scene.agents['office-pc-05'].machine_id}",
         "isolate": f"/machines/{scene.agents['dc-01'].machine_id}/isolate",
         "release": f"/machines/{isolated}/release",
+        "release file": f"/machines/{isolated}/forced-release",
         "actions": "/actions",
         "action": f"/actions/{done}",
         "ordered": f"/actions/{ordered}",
