@@ -108,6 +108,9 @@ class FlowGate:
                 return _passed(segment, Reason.LISTED_NETWORK, network, mark=True)
             if not self._names.is_open(door, now):
                 return _refused(segment, Reason.NOT_LISTED)
+            for entry in self._policy.unchecked.get(door.port, ()):
+                if self._names.is_open(door, now, entry):
+                    return _passed(segment, Reason.EXCLUSION, entry, mark=True)
         stream = TcpStream((segment.sequence + 1) % _SPACE)
         talk = talk_for(self._policy, self._readers, door) if resolver is None else resolver.listen(key)
         self.table.open(Flow(key, door, now, stream, talk, segment.sequence, now))

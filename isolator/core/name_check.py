@@ -52,6 +52,9 @@ class FlowPolicy:
     networks: Mapping[int, tuple[tuple[Network, str], ...]] = field(default_factory=dict)
     """TCP port to networks and the ids of their entries."""
     proxies: frozenset[tuple[Address, int]] = frozenset()
+    unchecked: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    """TCP port to the ids of named entries at which something else than TLS or HTTP is spoken, as exclusions
+    may: an address learned for one of them is open at that port, whatever is said there."""
     http_ports: frozenset[int] = HTTP_PORTS
     refuse_ech: bool = False
 

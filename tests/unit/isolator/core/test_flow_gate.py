@@ -512,3 +512,14 @@ def test_a_proxy_inside_a_listed_network_is_judged() -> None:
     client = Client(inside)
     client.open(flows)
     assert client.say(flows, HELLO).reason is Reason.HTTP_UNREADABLE
+
+
+def test_an_entry_at_which_something_else_is_spoken() -> None:
+    """Only where the address was learned for that very entry, and at its port."""
+    flows = gate()
+    flows.replace_policy(FlowPolicy(POLICY.index, unchecked={443: ("l#2",)}))
+    ruling = flows.judge(Client(OTHER).syn(), T0)
+    assert (ruling.mark, ruling.reason, ruling.entry) == (True, Reason.EXCLUSION, "l#2")
+    assert not flows.judge(Client(SHARED).syn(), T0).mark
+    assert not flows.judge(Client(SHARED, 80).syn(), T0).mark
+    assert flows.judge(Client(ip_address("20.7.7.7")).syn(), T0).reason is Reason.NOT_LISTED
