@@ -151,8 +151,8 @@ def _unfinished(place: Place, action: str) -> bool:
 def _wrong(place: Place, agents: Sequence[Agent], acknowledged: dict[str, Agent]) -> list[str]:
     found = []
     with place.database.read() as session:
-        status = dict(session.execute(select(Action.id, Action.status)).tuples().all())
-        desired = dict(session.execute(select(Machine.id, Machine.desired)).tuples().all())
+        status = {each.id: each.status for each in session.execute(select(Action.id, Action.status))}
+        desired = {each.id: each.desired for each in session.execute(select(Machine.id, Machine.desired))}
         ordered = session.scalar(
             select(func.count())
             .select_from(AuditRow)
