@@ -22,7 +22,8 @@ from api.services.receivers import Event, NotTaken, Receiver
 from api.store.tables import Outgoing
 
 LOOK_EVERY_S = 0.5
-BATCH = 100
+BATCH = 20
+"""Events per round. What was delivered of a round that the process did not live to end comes again."""
 AGAIN_AFTER_S = (1.0, 300.0)
 """The first and the longest wait after a failure."""
 KEEP = 100_000

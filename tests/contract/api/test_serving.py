@@ -11,6 +11,7 @@ import socket
 import ssl
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -400,6 +401,80 @@ def test_several_workers_share_a_postgresql(tmp_path: Path, postgresql_server: p
             assert not [each for each in left if Path(f"/proc/{each}").exists()]
     finally:
         postgresql_server.drop("workers")
+
+
+def test_an_order_taken_by_one_worker_wakes_a_poll_at_another(
+    tmp_path: Path, postgresql_server: postgresql.Server
+) -> None:
+    """Without the notice it would take the sweep, which is far away here."""
+    postgresql_server.create("woken")
+    settings = {"workers": 2, "database": postgresql_server.url("woken"), "sweep_s": 300.0}
+    try:
+        with running(tmp_path, **settings) as controller:
+            until(lambda: controller.log().count("listening on") == 2, 60)
+            token = console(tmp_path, "enrolment", "create", "--uses", "16")["enrolment_token"]
+            agents = [Agent(f"pc-{number}") for number in range(16)]
+            for each in agents:
+                each.enrolled(post(controller, "/agent/v1/enrol", json=each.enrol(token)).json())
+                post(controller, "/agent/v1/checkin", content=each.check_in())
+            with ThreadPoolExecutor(16) as pool:
+                asked = [(each, each.check_in(wait_s=50)) for each in agents]
+                polls = [
+                    pool.submit(post, controller, "/agent/v1/checkin", content=body) for _, body in asked
+                ]
+                until(lambda: polls_waiting(controller) == 16)
+                assert all(connections(controller, each) for each in children(controller)), "one has them all"
+                bearer = signed_in(tmp_path, controller)
+                started = time.monotonic()
+                for each in agents:
+                    where = f"/api/machines/{each.machine_id}/isolate"
+                    answer = post(controller, where, json={"Comment": "x"}, headers=bearer)
+                    assert answer.status_code == 201, answer.text
+                answers = [each.result(30) for each in polls]
+                assert time.monotonic() - started < 20
+            assert all(
+                each.order_of(each.believe(answer.content))
+                for each, answer in zip(agents, answers, strict=True)
+            )
+            assert controller.end() == 0
+    finally:
+        postgresql_server.drop("woken")
+
+
+def post(controller: Running, path: str, **options: Any) -> httpx.Response:
+    """On a connection of its own, which any worker may take."""
+    return httpx.post(f"{controller.url}{path}", timeout=60, **options)
+
+
+def polls_waiting(controller: Running) -> float:
+    text = httpx.get(f"{controller.url}/metrics").text
+    return sum(
+        float(each.split()[1]) for each in text.splitlines() if each.startswith("isolator_polls_waiting")
+    )
+
+
+def connections(controller: Running, worker: int) -> int:
+    """How many callers' connections a worker holds (proc(5), net/tcp: local address, state 01, inode)."""
+    lines = [each.split() for each in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    local = f":{controller.port:04X}"
+    inodes = {each[9] for each in lines if each[1].endswith(local) and each[3] == "01"}
+    held = set()
+    for each in Path(f"/proc/{worker}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            held.add(os.readlink(each))
+    return sum(f"socket:[{each}]" in held for each in inodes)
+
+
+def signed_in(directory: Path, controller: Running) -> dict[str, str]:
+    made = console(directory, "client", "create", "--name", "soar", "--role", "operator")
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": made["client_id"],
+        "client_secret": made["client_secret"],
+        "scope": "x/.default",
+    }
+    answer = post(controller, f"/{made['tenant_id']}/oauth2/v2.0/token", data=form)
+    return {"Authorization": f"Bearer {answer.json()['access_token']}"}
 
 
 def test_workers_end_with_a_parent_that_is_killed(
