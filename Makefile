@@ -8,7 +8,7 @@ DEBIAN := python3-venv python3-dev gcc libc6-dev nftables libnftables1 libnetfil
           squid-openssl tinyproxy microsocks nmap prometheus-blackbox-exporter libxml2-utils shellcheck \
           postgresql-15 chromium fonts-noto-cjk
 
-.PHONY: help setup run demo test check unit netns golden bench accuracy coverage clean
+.PHONY: fuzz help setup run demo test check unit netns golden bench accuracy coverage clean
 .DEFAULT_GOAL := help
 
 help: ## show this help
@@ -50,6 +50,9 @@ netns: $(STAMP) ## the tests in network namespaces
 
 golden: $(STAMP) ## write the golden files anew; review them like code
 	GOLDEN=write ISOLATOR_UPDATE_GOLDEN=1 $(PY) -m pytest -q tests/golden
+
+fuzz: $(STAMP) ## fuzz the readers of DNS, TLS and HTTP, ten minutes in all
+	@$(PY) -m tests.fuzz 200
 
 bench: $(STAMP) ## benchmarks as ratios within one run; writes bench/results.json
 	@$(PY) -m bench
