@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -87,6 +88,12 @@ def of_exception(error: Exception) -> Problem:
     return Problem("InternalServerError", "something went wrong here; the log has it under this target")
 
 
+def of_ending() -> Problem:
+    """What a caller is told whose request was not complete when the process had to end."""
+    wait = {"Retry-After": str(RETRY_AFTER_S), "Connection": "close"}
+    return Problem("ServiceUnavailable", "the controller is ending; try again", headers=wait)
+
+
 def _of_status(error: HTTPException, path: str, paths: Paths) -> Problem:
     headers = dict(error.headers or {})
     match error.status_code:
@@ -129,6 +136,11 @@ class LastResort:
             await self._app(scope, receive, watched)
         except ClientDisconnect:
             return  # the caller hung up before the end of its own request
+        except asyncio.CancelledError:
+            # The server ends and has waited long enough for this caller.
+            if begun:
+                raise
+            await answer(scope, of_ending())(scope, receive, send)
         except Exception as error:
             if not begun:
                 await answer(scope, of_exception(error), error)(scope, receive, send)

@@ -140,7 +140,7 @@ def test_it_ends_in_order(tmp_path: Path, how: signal.Signals) -> None:
 
 def test_a_request_in_flight_is_answered_and_a_new_one_refused(tmp_path: Path) -> None:
     with running(tmp_path) as controller, socket.create_connection(("127.0.0.1", controller.port)) as slow:
-        slow.sendall(b"POST /t/oauth2/v2.0/token HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"
+        slow.sendall(b"POST /t/oauth2/v2.0/token HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n"
                      b"Content-Type: application/x-www-form-urlencoded\r\n\r\na=")  # fmt: skip
         time.sleep(0.3)
         controller.tell(signal.SIGTERM)
@@ -214,6 +214,9 @@ def test_a_caller_that_never_finishes_does_not_hold_it_up_for_ever(tmp_path: Pat
         started = time.monotonic()
         assert controller.end() == 0
         assert 5 < time.monotonic() - started < 20
+        answer = slow.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert b'"ServiceUnavailable"' in answer
 
 
 def accepts(port: int) -> bool:
