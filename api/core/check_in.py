@@ -16,10 +16,14 @@ from api.core.canonical import canonical_bytes
 
 STATES = ("connected", "isolating", "isolated", "releasing")
 SETTLED = frozenset({"connected", "isolated"})
+NOT_IN_FORCE = "not_in_force"
+"""Error of an action whose order was obeyed without effect."""
 MAX_SEQUENCE = 2**53 - 1
 """The largest whole number that every JSON reader holds exactly."""
 MAX_GENERATION = 2**31 - 1
 MAX_NAME = 255
+MAX_DEPTH = 32
+"""How deep a check-in may nest. What is only just within one reader's limits breaks the next one."""
 PAST_INCARNATIONS = 32
 """How many earlier runs of an agent are remembered."""
 
@@ -117,6 +121,7 @@ def steady(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def parse_check_in(document: Mapping[str, Any]) -> CheckIn:
     """The check-in that a signed document holds. ValueError with a sentence for anything odd."""
+    _check_depth(document)
     try:
         canonical_bytes(document)  # refuses NaN, infinities and half characters, which no database takes
     except (TypeError, RecursionError) as error:
@@ -228,6 +233,10 @@ def meaning(check: CheckIn, ordered: Ordered) -> Meaning:
     over = check.generation >= ordered.generation or current
     if over and report.error_code is not None and report.state in SETTLED:
         return Meaning((*events, ActionEvent.FAILED), report.error_code, report.error_sentence, proves=proves)
+    if current and check.delivered is None and report.state in SETTLED and report.state != ordered.desired:
+        # An agent says that it is done only when it is: nothing is left to wait for.
+        sentence = f"the order was obeyed, and yet the device is {report.state}; it gives no reason"
+        return Meaning((*events, ActionEvent.FAILED), NOT_IN_FORCE, sentence, proves=proves)
     return Meaning(tuple(events), proves=proves)
 
 
@@ -246,6 +255,21 @@ def follow_runs(incarnation: str, past: tuple[str, ...], seen: str) -> Runs:
         return Runs(incarnation, past)
     earlier = tuple(each for each in (incarnation, *past) if each and each != seen)[:PAST_INCARNATIONS]
     return Runs(seen, earlier, came_back=seen in past)
+
+
+def _check_depth(document: object) -> None:
+    """ValueError when it nests deeper than MAX_DEPTH; without recursion, which is what is guarded here."""
+    level: list[object] = [document]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, (Mapping, list))
+            for inner in (each.values() if isinstance(each, Mapping) else each)
+        ]
+        if not level:
+            return
+    raise ValueError(f"the document cannot be kept: it nests deeper than {MAX_DEPTH}")
 
 
 def _without_nul(value: Mapping[str, Any]) -> dict[str, Any]:

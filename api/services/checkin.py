@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from api.services.agent_rows import chunks, for_admission, locked, with_orders
 from api.services.context import Services
 from api.services.recording import record_one, renew
 from api.services.sightings import Sighting, Sightings
+from api.store.tables import Machine
 from isolator.core.signed import decode_envelope, encode_envelope, key_id_of, open_envelope
 from isolator.model.signed import Envelope, Kind, Refused
 
@@ -207,24 +208,24 @@ class CheckIns:
     def _record(self, news: Sequence[Taken]) -> list[Taken | Exception]:
         services = self._services
         steered: list[str] = []
-        found: list[Taken | Exception] = []
+        found: dict[int, Taken | Exception] = {}
         with services.database.write() as session:
             machines, actions = locked(session, {each.check.machine_id for each in news})
-            for each in news:
+            for number, each in _by_tenant(news, machines):
                 machine = machines.get(each.check.machine_id)
                 if machine is None or machine.unenrolled_at is not None:
-                    found.append(_unenrolled())
+                    found[number] = _unenrolled()
                 elif each.check.sequence <= machine.sequence:
-                    found.append(replayed(machine.sequence))  # another worker had it
+                    found[number] = replayed(machine.sequence)  # another worker had it
                 else:
                     before = machine.generation
                     record_one(session, services, machine, actions.get(machine.id), each.check, each.arrival)
                     if machine.generation != before:
                         steered.append(machine.id)
-                    found.append(replace(each, generation=machine.generation))
+                    found[number] = replace(each, generation=machine.generation)
         if steered:
             services.wake.machines(steered)
-        return found
+        return [found[number] for number in range(len(news))]
 
     def _record_singly(self, news: Sequence[Taken]) -> list[Taken | Exception]:
         """So that one bad report does not take the others with it.
@@ -248,6 +249,20 @@ class CheckIns:
                 if getattr(error.orig, "sqlstate", "") not in _IN_THE_WAY:
                     break
         return _not_kept()
+
+
+def _by_tenant(news: Sequence[Taken], machines: Mapping[str, Machine]) -> list[tuple[int, Taken]]:
+    """The reports with their places, tenant by tenant and each tenant's as they came.
+
+    What a report changes locks its tenant's audit head, and heads are locked in one order by everybody: two
+    workers with reports of the same two tenants would wait for each other otherwise.
+    """
+
+    def tenant(numbered: tuple[int, Taken]) -> str:
+        machine = machines.get(numbered[1].check.machine_id)
+        return "" if machine is None else machine.tenant_id
+
+    return sorted(enumerate(news), key=tenant)
 
 
 def replayed(latest: int) -> Problem:
@@ -285,8 +300,10 @@ def _is_news(check: CheckIn, row: Row[Any]) -> bool:
     under_way = row.action_id is not None and (
         check.generation >= row.generation or check.report.generation >= row.generation
     )
+    ended = row.desired == "isolated" and check.report.state == "connected"  # when, the record judges
     return (
         under_way
+        or ended
         or check.delivered is not None
         or check.incarnation != row.incarnation
         or check.generation > row.generation

@@ -60,7 +60,7 @@ def forced_release(
             requestor=actor.name,
             requestor_role=actor.role.value,
             comment=comment,
-            request_source="ForcedRelease",
+            request_source=steering.FORCED,
             created_at=now,
             updated_at=now,
         )

@@ -25,6 +25,9 @@ from api.store.tables import Action, ActionStep, Machine
 
 MAX_COMMENT = 4000
 
+PROOF_WITHIN = timedelta(minutes=1)
+"""How long an applied order may wait for its proof before the opposite one may take its place."""
+
 _ACTIVE_NAMES = [each.value for each in ACTIVE]
 
 
@@ -217,16 +220,27 @@ def _action(services: Services, actor: Actor, machine: Machine, request: OrderRe
 def _make_room(
     session: Session, services: Services, actor: Actor, machine: Machine, request: OrderRequest
 ) -> Action | None:
-    """At most one active action: an undelivered opposite one gives way, any other is in the way."""
+    """At most one active action; any that does not give way to the opposite order is in the way.
+
+    It gives way while it is undelivered, and when the host is in the ordered state and the proof does not
+    come (of a suspected clone it never does).
+    """
     active = session.scalars(
         select(Action).where(Action.machine_id == machine.id, Action.status.in_(_ACTIVE_NAMES))
     ).one_or_none()
     if active is None:
         return None
     opposite = (active.type == "Isolate") != request.isolate
-    if active.status != ActionStatus.PENDING.value or not opposite:
+    pending = active.status == ActionStatus.PENDING.value
+    unproven = active.applied_at is not None and services.clock.now() - active.applied_at >= PROOF_WITHIN
+    if not opposite or not (pending or unproven):
         raise Problem("ActiveRequestAlreadyExists", ALREADY_IN_PROGRESS, extra={"activeActionId": active.id})
-    _cancel(session, services, actor, machine, active, f"replaced: {request.comment}")
+    if pending:
+        _cancel(session, services, actor, machine, active, f"replaced: {request.comment}")
+    else:
+        steering.advance(session, services, machine, active, ActionEvent.TIMED_OUT, {"by": actor.name})
+        active.error_code = "not_verified"
+        active.error_text = "applied and never verified; another order took its place"
     session.flush()  # the partial unique index must see it ended before the next one comes
     return active
 

@@ -17,7 +17,7 @@ from api.problems import Problem
 from api.services import audit, events
 from api.services.context import Services
 from api.services.machines import find_exactly
-from api.services.steering import advance
+from api.services.steering import advance, steer_back
 from api.store.tables import Action, Machine
 
 
@@ -47,6 +47,8 @@ def unenrol(services: Services, actor: Actor, machine: str, comment: str, *, for
             event = ActionEvent.CANCELLED if pending else ActionEvent.FAILED
             active.error_code = None if pending else "unenrolled"
             advance(session, services, row, active, event, {"by": actor.name, "comment": comment})
+            if pending:  # or it would be carried out when the device enrols again
+                steer_back(session, services, row, active)
         row.unenrolled_at = services.clock.now()
         detail = {"computer_name": row.computer_name, "comment": comment, "forced": force}
         detail |= {"desired": row.desired, "observed": row.observed_state}

@@ -18,6 +18,9 @@ from api.services.membership import agent_of, apply_facts, believed, mark_same_n
 from api.services.steering import SYSTEM, advance, steer, steer_back
 from api.store.tables import Action, Machine, Order
 
+CLOCKS_DIFFER = 0.001
+"""By which part two clocks may run apart; quartz is off by 0.0001 at most, unless it is broken."""
+
 LOST_ORDERS = 1000
 """How far an agent may be ahead of a controller whose database was restored from a backup."""
 
@@ -62,8 +65,8 @@ def record_one(
     _observe(machine, check, found, services)
     if under_way is not None:
         _advance(session, services, machine, under_way, check, found)
-    elif was != machine.observed_state and machine.observed_state in SETTLED:
-        _unordered_change(session, services, machine, check)
+    elif machine.observed_state in SETTLED:
+        _unordered(session, services, machine, changed=was != machine.observed_state)
 
 
 def _ordered(machine: Machine, action: Action | None) -> Ordered:
@@ -197,8 +200,11 @@ def _advance(
             audit.record(session, services, _system(machine), "action.failed", machine.id, detail)
 
 
-def _unordered_change(session: Session, services: Services, machine: Machine, check: CheckIn) -> None:
-    """The state changed and nobody ordered it now: an isolation ran out, or somebody did it at the host."""
+def _unordered(session: Session, services: Services, machine: Machine, *, changed: bool) -> None:
+    """The state is not the desired one and nothing is under way: an isolation ran out, or somebody did it at
+    the host. The end is looked for every time, not just when the state changes: our clock may have been
+    behind then. The rest is told once.
+    """
     if machine.observed_state == machine.desired or machine.observed_generation != machine.generation:
         return
     detail = {"desired": machine.desired, "observed": machine.observed_state}
@@ -206,19 +212,23 @@ def _unordered_change(session: Session, services: Services, machine: Machine, ch
         steer(session, services, machine, desired="connected", scope=None, action=None)
         audit.record(session, services, _system(machine), "isolation.expired", machine.id, detail)
         kind = "machine.isolation_expired"
-    else:
+    elif changed:
         kind = "machine.drift"
+    else:
+        return
     body = {"machine_id": machine.id, "computer_name": machine.computer_name, **detail}
     events.emit(session, services, machine.tenant_id, kind, body)
 
 
 def _ran_out(session: Session, services: Services, machine: Machine) -> bool:
-    """Whether the order in force had an end, and it has come. The agent counts from when it obeyed."""
+    """Whether the order in force had an end, and it has come. The agent counts from when it obeyed, by a
+    clock of its own: over days it may run a little ahead of ours."""
     order = session.get(Order, (machine.id, machine.generation))
     duration_s = None if order is None else json.loads(order.payload).get("duration_s")
     if order is None or duration_s is None:
         return False
-    return services.clock.now() >= order.created_at + timedelta(seconds=float(duration_s))
+    lasts = timedelta(seconds=float(duration_s))
+    return services.clock.now() >= order.created_at + lasts * (1 - CLOCKS_DIFFER)
 
 
 def _system(machine: Machine) -> Actor:

@@ -23,6 +23,9 @@ from isolator.model.signed import Kind
 SYSTEM = "controller"
 """Who orders what nobody asked for."""
 
+FORCED = "ForcedRelease"
+"""`request_source` of an action whose order is also out as a file."""
+
 
 def advance(
     session: Session,
@@ -123,8 +126,13 @@ def fresh_terms(
 def steer_back(session: Session, services: Services, machine: Machine, action: Action) -> None:
     """Take an order back that nobody had: what was in force before it is ordered again, one generation on.
 
-    With the same lists and exclusions as then, and until the same end.
+    With the same lists and exclusions as then, and until the same end. A forced release is not taken back:
+    its file may have been used where nobody could tell us, and the host would be isolated once more as soon
+    as its line is mended.
     """
+    if action.request_source == FORCED and action.status != ActionStatus.CANCELLED.value:
+        steer(session, services, machine, desired="connected", scope=None, action=None)
+        return
     before = _in_force_before(session, action)
     document = json.loads(before.payload) if before is not None else {}
     left_s = _left_s(document, before, services.clock.now())

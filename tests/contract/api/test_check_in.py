@@ -86,7 +86,6 @@ def test_applied_is_not_verified(world: World) -> None:
     [
         {"generation": 0},  # of an older order
         {"state": "isolating"},
-        {"state": "connected", "isolation_type": None},
         {"isolation_type": "selective"},
         {"isolation_type": None},
         {"verified": "yes"},

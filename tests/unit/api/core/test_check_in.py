@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from api.core.action_state import ActionEvent
 from api.core.check_in import (
+    MAX_DEPTH,
     PAST_INCARNATIONS,
     CheckIn,
     Ordered,
@@ -70,6 +71,8 @@ def test_a_good_one() -> None:
         pytest.param(check(agent=2, generation=2, delivered=2), WANTED, (), id="an older one acknowledged"),
         pytest.param(check(state="connected", error={"code": "x"}), WANTED, (D, F), id="failed"),
         pytest.param(check(state="isolating", error={"code": "x"}), WANTED, (D,), id="still trying"),
+        pytest.param(check(state="connected"), WANTED, (D, F), id="obeyed without effect"),
+        pytest.param(check(state="connected", delivered=3), WANTED, (D,), id="said beside the work"),
         pytest.param(check(error={"code": "x"}), WANTED, (D, V), id="an old error, yet there"),
         pytest.param(check(generation=2, error={"code": "x"}), WANTED, (D, F), id="refused for good"),
         pytest.param(
@@ -161,6 +164,15 @@ def test_whatever_facts_hold(value: object) -> None:
         parse_facts(value)
     except ValueError:
         assert not isinstance(value, dict)
+
+
+def test_nesting_up_to_a_bound() -> None:
+    deep: Any = []
+    for _ in range(MAX_DEPTH - 2):
+        deep = [deep]
+    assert parse_check_in({**GOOD, "extra": deep}).sequence == GOOD["sequence"]
+    with pytest.raises(ValueError, match="nests deeper"):
+        parse_check_in({**GOOD, "extra": [deep]})
 
 
 def test_nesting_without_end() -> None:
