@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, SessionTransaction
 
 from api.core.audit_chain import GENESIS, ChainVerdict, Link, link_hash, verify_chain
 from api.core.canonical import canonical_bytes
@@ -77,8 +77,21 @@ def hold(session: Session, tenant_id: str) -> AuditHead:
 
     Writers of one tenant queue here, so no number is given twice; whoever must count what others are just
     doing queues here too. Rows of machines are locked before it, never after: else two could wait for each
-    other.
+    other. Asked for once in a transaction, however many rows it writes: they chain in memory until the flush.
     """
+    held: dict[str, tuple[SessionTransaction, AuditHead]] = session.info.setdefault("audit_heads", {})
+    inner, outer = session.get_nested_transaction(), session.get_transaction()
+    # A lock taken after a savepoint goes when that is rolled back, so it is good only inside of it.
+    if tenant_id in held and held[tenant_id][0] in (inner, outer):
+        return held[tenant_id][1]
+    head = _locked(session, tenant_id)
+    owner = session.get_nested_transaction() or session.get_transaction()
+    if owner is not None:
+        held[tenant_id] = (owner, head)
+    return head
+
+
+def _locked(session: Session, tenant_id: str) -> AuditHead:
     query = select(AuditHead).where(AuditHead.tenant_id == tenant_id).with_for_update()
     head = session.scalars(query).one_or_none()
     if head is not None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from api.core.action_state import ACTIVE
 from api.core.roles import Actor, Permission
-from api.problems import Problem
+from api.problems import Problem, not_found
 from api.services import audit, isolation, safeguards
 from api.services.context import Services
-from api.services.isolation import OrderRequest
+from api.services.isolation import Judged, OrderRequest
+from api.services.machines import visible
 from api.store.tables import Action, Machine
 
 MOST = 1000
@@ -42,11 +44,7 @@ def isolate_many(
     results: list[BulkResult] = []
     try:
         with services.database.write() as session:
-            _lock(session, wanted)
-            if request.isolate:
-                audit.hold(session, actor.tenant_id)
-                _judge_cap(session, services, actor, len(wanted), request)
-            results = [_one(session, services, actor, each, request) for each in wanted]
+            results = _all(session, services, actor, wanted, request)
             if dry_run:
                 raise _Undo  # the judging was real, the orders are not
             _audit(session, services, actor, "isolate" if request.isolate else "release", results, request)
@@ -79,24 +77,55 @@ def _audit(
     audit.record(session, services, actor, f"bulk.{word}", "", detail)
 
 
-def _lock(session: Session, ids: Sequence[str]) -> None:
-    """Hold the machines' rows, in one order for all who do: nobody waits for each other."""
-    session.execute(select(Machine.id).where(Machine.id.in_(ids)).order_by(Machine.id).with_for_update())
+def _all(
+    session: Session, services: Services, actor: Actor, ids: Sequence[str], request: OrderRequest
+) -> list[BulkResult]:
+    """Each is judged before any is ordered: a refusal has nothing to undo."""
+    machines, actions = _locked(session, actor, ids)
+    counted = None
+    if request.isolate:
+        audit.hold(session, actor.tenant_id)
+        counted = safeguards.isolations(session, services, actor)
+        _judge_cap(counted, actor, len(ids), request)
+    judged: dict[str, Judged] = {}
+    refused: dict[str, Problem] = {}
+    for each in ids:
+        try:
+            isolation.check(actor, request)
+            if each not in machines:
+                raise not_found("Machine", each)
+            judged[each] = isolation.judge(
+                services, actor, machines[each], actions.get(each), request, counted
+            )
+        except Problem as problem:
+            refused[each] = problem
+        else:
+            if counted is not None:
+                counted.recent += 1
+    placed = isolation.carry_out(session, services, actor, list(judged.values()), request)
+    ordered = dict(zip(judged, placed, strict=True))
+    return [
+        BulkResult(each, ordered[each].action if each in ordered else None, refused.get(each)) for each in ids
+    ]
 
 
-def _one(
-    session: Session, services: Services, actor: Actor, machine_id: str, request: OrderRequest
-) -> BulkResult:
-    try:
-        with session.begin_nested():
-            placed = isolation.place_in(session, services, actor, replace(request, machine=machine_id))
-            return BulkResult(machine_id, placed.action)
-    except Problem as problem:
-        return BulkResult(machine_id, None, problem)
+def _locked(
+    session: Session, actor: Actor, ids: Sequence[str]
+) -> tuple[dict[str, Machine], dict[str, Action]]:
+    """The machines that are the actor's business, and their actions under way.
+
+    Their rows are held, in one order for all who do: nobody waits for each other.
+    """
+    mine = select(Machine).where(visible(actor), Machine.id.in_(ids)).order_by(Machine.id).with_for_update()
+    machines = {each.id: each for each in session.scalars(mine)}
+    active = select(Action).where(
+        Action.machine_id.in_(machines), Action.status.in_([each.value for each in ACTIVE])
+    )
+    return machines, {each.machine_id: each for each in session.scalars(active)}
 
 
-def _judge_cap(session: Session, services: Services, actor: Actor, count: int, request: OrderRequest) -> None:
-    cap = safeguards.cap_reached(session, services, actor, more=count)
+def _judge_cap(counted: safeguards.Isolations, actor: Actor, count: int, request: OrderRequest) -> None:
+    cap = counted.beyond(more=count)
     if cap is None:
         return
     if cap.override not in request.overrides:

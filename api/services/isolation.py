@@ -7,9 +7,10 @@ order, and the audit row. Only after the commit the machine's poll is woken.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
@@ -20,7 +21,7 @@ from api.problems import ALREADY_IN_PROGRESS, Problem, not_found
 from api.services import audit, events, steering
 from api.services.context import Services
 from api.services.machines import find_exactly, visible
-from api.services.safeguards import Safeguard, against
+from api.services.safeguards import Isolations, Safeguard, against_one, isolations
 from api.store.tables import Action, ActionStep, Machine
 
 MAX_COMMENT = 4000
@@ -70,37 +71,103 @@ def place(services: Services, actor: Actor, request: OrderRequest) -> Action:
 
 def place_in(session: Session, services: Services, actor: Actor, request: OrderRequest) -> Placed:
     """The same inside the caller's transaction; the caller wakes the machine after its commit."""
-    _require(actor, Permission.ISOLATE)
-    _check_comment(request.comment)
+    check(actor, request)
     machine = find_exactly(session, actor, request.machine, lock=True)
-    if machine.unenrolled_at is not None:
-        raise Problem("BadRequest", f"Machine {machine.computer_name} is no longer enrolled")
+    counted = None
     if request.isolate:
         audit.hold(session, actor.tenant_id)  # two at once must not both be the last one under the cap
-    passed = _pass_safeguards(session, services, actor, machine, request)
-    replaced = _make_room(session, services, actor, machine, request)
-    action = _action(services, actor, machine, request)
-    action.overrides = [each.override for each in passed]
-    session.add(action)
-    session.flush()
+        counted = isolations(session, services, actor)
+    active = session.scalars(
+        select(Action).where(Action.machine_id == machine.id, Action.status.in_(_ACTIVE_NAMES))
+    ).one_or_none()
+    judged = judge(services, actor, machine, active, request, counted)
+    return carry_out(session, services, actor, [judged], request)[0]
+
+
+def check(actor: Actor, request: OrderRequest) -> None:
+    """Whether the actor may order at all, and says why. Problem otherwise."""
+    _require(actor, Permission.ISOLATE)
+    _check_comment(request.comment)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An order that may be given: whose, what gives way to it, and which safeguards it passes on purpose."""
+
+    machine: Machine
+    replaces: Action | None
+    passed: tuple[Safeguard, ...]
+
+
+def judge(
+    services: Services,
+    actor: Actor,
+    machine: Machine,
+    active: Action | None,
+    request: OrderRequest,
+    counted: Isolations | None,
+) -> Judged:
+    """Whether the order may be given to a locked machine; changes nothing. Problem when it may not.
+
+    `active`: the machine's action under way. `counted`: the isolations before this one; None for a release.
+    """
+    if machine.unenrolled_at is not None:
+        raise Problem("BadRequest", f"Machine {machine.computer_name} is no longer enrolled")
+    passed = () if counted is None else _pass_safeguards(services, actor, machine, request, counted)
+    if active is not None:
+        # At most one active action: an undelivered opposite one gives way, any other is in the way.
+        opposite = (active.type == "Isolate") != request.isolate
+        if active.status != ActionStatus.PENDING.value or not opposite:
+            raise Problem(
+                "ActiveRequestAlreadyExists", ALREADY_IN_PROGRESS, extra={"activeActionId": active.id}
+            )
+    return Judged(machine, active, passed)
+
+
+def carry_out(
+    session: Session, services: Services, actor: Actor, judged: Sequence[Judged], request: OrderRequest
+) -> list[Placed]:
+    """Give the same order to each; a thousand are written with as many statements as one."""
+    for each in judged:
+        if each.replaces is not None:
+            comment = f"replaced: {request.comment}"
+            _cancel(session, services, actor, each.machine, each.replaces, comment)
+    session.flush()  # the partial unique index must see them ended before the next ones come
+    placed = [Placed(_action(services, actor, each, request), each.replaces, each.passed) for each in judged]
+    session.add_all([each.action for each in placed])
+    session.flush()  # before their steps, which refer to them
     scope = request.scope if request.isolate else None
-    steering.steer(
-        session,
-        services,
-        machine,
-        desired="isolated" if request.isolate else "connected",
-        scope=scope,
-        action=action,
-        terms=steering.fresh_terms(
-            session,
-            services,
-            machine,
-            scope,
-            lists=request.lists,
-            geo=request.geo,
-            profile=request.profile,
-        ),
-    )
+    terms: dict[int | None, dict[str, Any]] = {}
+    for each, done in zip(judged, placed, strict=True):
+        group = each.machine.group_id
+        if group not in terms:
+            with session.no_autoflush:
+                terms[group] = steering.fresh_terms(
+                    session,
+                    services,
+                    each.machine,
+                    scope,
+                    lists=request.lists,
+                    geo=request.geo,
+                    profile=request.profile,
+                )
+        _order(session, services, actor, each.machine, done, request, scope, terms[group])
+    return placed
+
+
+def _order(
+    session: Session,
+    services: Services,
+    actor: Actor,
+    machine: Machine,
+    placed: Placed,
+    request: OrderRequest,
+    scope: str | None,
+    terms: Mapping[str, Any],
+) -> None:
+    action = placed.action
+    desired = "isolated" if request.isolate else "connected"
+    steering.steer(session, services, machine, desired=desired, scope=scope, action=action, terms=terms)
     session.add(ActionStep(action_id=action.id, at=action.created_at, what="ordered"))
     audit.record(
         session,
@@ -115,11 +182,10 @@ def place_in(session: Session, services: Services, actor: Actor, request: OrderR
             "comment": request.comment,
             "generation": machine.generation,
             "overrides": action.overrides,
-            "replaced": replaced.id if replaced else None,
+            "replaced": placed.replaced.id if placed.replaced else None,
         },
     )
     events.emit(session, services, actor.tenant_id, "action.ordered", steering.event_body(action, machine))
-    return Placed(action, replaced, passed)
 
 
 def cancel(services: Services, actor: Actor, action_id: str, comment: str) -> Action:
@@ -196,8 +262,9 @@ def _time_out(services: Services, action_id: str, machine_id: str, limit: dateti
         return True
 
 
-def _action(services: Services, actor: Actor, machine: Machine, request: OrderRequest) -> Action:
+def _action(services: Services, actor: Actor, judged: Judged, request: OrderRequest) -> Action:
     now: datetime = services.clock.now()
+    machine = judged.machine
     return Action(
         id=str(uuid.uuid4()),
         tenant_id=actor.tenant_id,
@@ -214,35 +281,8 @@ def _action(services: Services, actor: Actor, machine: Machine, request: OrderRe
         request_source=request.request_source,
         created_at=now,
         updated_at=now,
+        overrides=[each.override for each in judged.passed],
     )
-
-
-def _make_room(
-    session: Session, services: Services, actor: Actor, machine: Machine, request: OrderRequest
-) -> Action | None:
-    """At most one active action; any that does not give way to the opposite order is in the way.
-
-    It gives way while it is undelivered, and when the host is in the ordered state and the proof does not
-    come (of a suspected clone it never does).
-    """
-    active = session.scalars(
-        select(Action).where(Action.machine_id == machine.id, Action.status.in_(_ACTIVE_NAMES))
-    ).one_or_none()
-    if active is None:
-        return None
-    opposite = (active.type == "Isolate") != request.isolate
-    pending = active.status == ActionStatus.PENDING.value
-    unproven = active.applied_at is not None and services.clock.now() - active.applied_at >= PROOF_WITHIN
-    if not opposite or not (pending or unproven):
-        raise Problem("ActiveRequestAlreadyExists", ALREADY_IN_PROGRESS, extra={"activeActionId": active.id})
-    if pending:
-        _cancel(session, services, actor, machine, active, f"replaced: {request.comment}")
-    else:
-        steering.advance(session, services, machine, active, ActionEvent.TIMED_OUT, {"by": actor.name})
-        active.error_code = "not_verified"
-        active.error_text = "applied and never verified; another order took its place"
-    session.flush()  # the partial unique index must see it ended before the next one comes
-    return active
 
 
 def _cancel(
@@ -256,11 +296,9 @@ def _cancel(
 
 
 def _pass_safeguards(
-    session: Session, services: Services, actor: Actor, machine: Machine, request: OrderRequest
+    services: Services, actor: Actor, machine: Machine, request: OrderRequest, counted: Isolations
 ) -> tuple[Safeguard, ...]:
-    if not request.isolate:
-        return ()
-    found = against(session, services, actor, machine)
+    found = against_one(services, machine, counted)
     for each in found:
         if each.override not in request.overrides:
             raise Problem(

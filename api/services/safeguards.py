@@ -22,8 +22,27 @@ class Safeguard:
     sentence: str
 
 
+@dataclass(slots=True)
+class Isolations:
+    """How many isolations a tenant ordered within the hour, and how many it may."""
+
+    recent: int
+    cap: int
+
+    def beyond(self, *, more: int = 1) -> Safeguard | None:
+        """The blast radius: whether `more` go beyond the cap."""
+        if self.recent + more <= self.cap:
+            return None
+        return Safeguard("cap", f"{self.recent} isolations within the hour, the cap is {self.cap}")
+
+
 def against(session: Session, services: Services, actor: Actor, machine: Machine) -> tuple[Safeguard, ...]:
     """What speaks against isolating this machine now; empty when nothing does."""
+    return against_one(services, machine, isolations(session, services, actor))
+
+
+def against_one(services: Services, machine: Machine, counted: Isolations) -> tuple[Safeguard, ...]:
+    """The same, for who counts the isolations of many in one."""
     found = []
     settings = services.settings
     if settings.never_isolate_tag.lower() in {str(each).lower() for each in machine.tags}:
@@ -32,15 +51,14 @@ def against(session: Session, services: Services, actor: Actor, machine: Machine
         )
     if machine.facts.get("is_controller_host") is True:
         found.append(Safeguard("own_host", f"{machine.computer_name} runs this controller"))
-    cap = cap_reached(session, services, actor)
+    cap = counted.beyond()
     if cap is not None:
         found.append(cap)
     return tuple(found)
 
 
-def cap_reached(session: Session, services: Services, actor: Actor, *, more: int = 1) -> Safeguard | None:
-    """The blast radius: whether `more` isolations go beyond the tenant's cap for the last hour."""
-    cap = services.settings.isolations_per_hour
+def isolations(session: Session, services: Services, actor: Actor) -> Isolations:
+    """Count the tenant's isolations of the last hour; what was cancelled does not count."""
     recent = session.scalar(
         select(func.count())
         .select_from(Action)
@@ -51,6 +69,4 @@ def cap_reached(session: Session, services: Services, actor: Actor, *, more: int
             Action.status != ActionStatus.CANCELLED.value,
         )
     )
-    if (recent or 0) + more <= cap:
-        return None
-    return Safeguard("cap", f"{recent} isolations within the hour, the cap is {cap}")
+    return Isolations(recent or 0, services.settings.isolations_per_hour)
