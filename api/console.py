@@ -132,7 +132,9 @@ def force_release(args: argparse.Namespace, settings: Settings) -> int:
     descriptor = os.open(args.output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            action, envelope = forced_release(services, actor, args.machine, args.comment, args.duration)
+            action, envelope = forced_release(
+                services, actor, args.machine, args.comment, args.duration, above=args.above
+            )
             json.dump(encode_envelope(envelope), file)
             file.write("\n")
     except BaseException:

@@ -175,6 +175,8 @@ def _release_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("machine", metavar="MACHINE", help="machine id or computer name")
     command.add_argument("--comment", default="forced release at the console", metavar="TEXT")
     _duration(command, "72h", "good for this long (default 72h, at most 30d)")
+    above = "the order a device named that refused a file as too old (after a restore)"
+    command.add_argument("--above", type=int, default=0, metavar="N", help=above)
     command.add_argument("-o", "--output", type=console.file_path, required=True, metavar="FILE")
 
 

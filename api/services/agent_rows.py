@@ -49,6 +49,7 @@ def with_orders(machine_ids: Sequence[str]) -> Any:
             Order.signature,
             Order.key_id,
             Order.not_after,
+            Order.created_at,
         )
         .outerjoin(Order, (Order.machine_id == Machine.id) & (Order.generation == Machine.generation))
         .where(Machine.id.in_(machine_ids))

@@ -23,7 +23,7 @@ from api.core.instant import render_instant
 from api.problems import Problem
 from api.services.agent_rows import chunks, for_admission, locked, with_orders
 from api.services.context import Services
-from api.services.recording import record_one, renew
+from api.services.recording import record_one, renew, unfit_for
 from api.services.sightings import Sighting, Sightings
 from api.store.tables import Machine
 from isolator.core.signed import decode_envelope, encode_envelope, key_id_of, open_envelope
@@ -116,10 +116,11 @@ class CheckIns:
         """Signed answers with the order of the machine's generation, where it is higher than the agent's."""
         found = self._orders_of({each.machine_id for each in asked})
         now = self._services.clock.now()
-        ended = [row.id for row in found.values() if row.not_after is not None and row.not_after <= now]
-        for each_id in ended:
+        keys = self._services.keys.order_keys
+        unfit = [row.id for row in found.values() if row.payload is not None and unfit_for(row, keys, now)]
+        for each_id in unfit:
             renew(self._services, each_id)
-        found |= self._orders_of(ended)
+        found |= self._orders_of(unfit)
         answers: list[bytes | Exception] = []
         for each in asked:
             row = found.get(each.machine_id)

@@ -14,6 +14,7 @@ from api.problems import Problem
 from api.services import audit, steering
 from api.services.context import Services
 from api.services.machines import find_exactly
+from api.services.recording import LOST_ORDERS
 from api.store.tables import Action, ActionStep
 from isolator.model.signed import Envelope, Kind
 
@@ -22,13 +23,16 @@ LONGEST_S = 30 * 86_400.0
 
 
 def forced_release(
-    services: Services, actor: Actor, machine_name: str, comment: str, lasts_s: float
+    services: Services, actor: Actor, machine_name: str, comment: str, lasts_s: float, *, above: int = 0
 ) -> tuple[Action, Envelope]:
     """The release file for one machine and the action that watches it.
 
     The machine's desired state becomes connected, so that it stays free when it comes back; an action that
     was under way ends as superseded. Single use on the device, good for `lasts_s` seconds. Problem when the
     actor is no administrator, the machine is unknown, or the time is unfit.
+
+    `above`: the order that the device names when it refuses a file as too old; a database restored from a
+    backup does not know it. At most LOST_ORDERS ahead.
     """
     if not actor.may(Permission.ADMINISTER):
         raise Problem("Forbidden", "only an administrator may force a release")
@@ -39,6 +43,9 @@ def forced_release(
     now = services.clock.now()
     with services.database.write() as session:
         machine = find_exactly(session, actor, machine_name, lock=True)
+        if above > machine.generation + LOST_ORDERS:
+            raise Problem("InvalidInput", f"above: at most {LOST_ORDERS} more than {machine.generation}")
+        machine.generation = max(machine.generation, above)
         under_way = session.scalars(
             select(Action).where(
                 Action.machine_id == machine.id, Action.status.in_([each.value for each in ACTIVE])

@@ -33,6 +33,8 @@ from isolator.model.signed import Envelope, Kind, Refused
 KEYS_LAST = timedelta(days=3 * 365)
 """How long a signed set of order keys is good; `keys rotate` makes a new one."""
 
+VERSION_S = 60
+"""Versions of the set of order keys are minutes since 1970: they rise, whatever was restored."""
 _PRIVATE = 0o600
 _RETIRED = "retired.json"
 
@@ -139,17 +141,20 @@ def rotate_order_key(directory: Path, root_file: Path, now: datetime, *, retire:
     if not isinstance(root, Ed25519PrivateKey) or public_bytes(root) != present.root_public:
         raise KeysError(f"{root_file} is not the root key of this controller")
     document = open_envelope(present.keyset, Kind.KEYS, {key_id_of(present.root_public): present.root_public})
-    order, version = Ed25519PrivateKey.generate(), int(document["version"])
+    order = Ed25519PrivateKey.generate()
+    # By the clock: after an older directory was restored, the version must be higher than any that agents
+    # were given since, and nobody knows that one.
+    version = max(int(document["version"]) + 1, int(now.timestamp()) // VERSION_S)
     both = [order, present.order]
     kept = {key_id_of(public_bytes(each)) for each in both[: 1 if retire else 2]}
     leaving = {name: public for name, public in present.order_keys.items() if name not in kept}
     # In this order, so that a crash between two of them leaves keys that work: the present key stays in the
     # set until the new one is in its place, and one that leaves the set is noted before.
     _write(directory / _RETIRED, _retired_file(present.retired, leaving, now), 0o644)
-    _write(directory / "keys.json", _keyset(root, both, version + 1, now), 0o644)
+    _write(directory / "keys.json", _keyset(root, both, version, now), 0o644)
     _write(directory / "order.key", _pem(order))
     if retire:
-        _write(directory / "keys.json", _keyset(root, [order], version + 2, now), 0o644)
+        _write(directory / "keys.json", _keyset(root, [order], version + 1, now), 0o644)
     return load_keys(directory)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from collections.abc import Container
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from sqlalchemy.orm import Session
@@ -23,6 +24,29 @@ CLOCKS_DIFFER = 0.001
 
 LOST_ORDERS = 1000
 """How far an agent may be ahead of a controller whose database was restored from a backup."""
+
+
+CLOCK_STEP = timedelta(minutes=5)
+"""An order of later than this from now was signed by a clock that has been set back since."""
+
+
+class SignedOrder(Protocol):
+    """What of an order decides whether agents will take it."""
+
+    @property
+    def key_id(self) -> str:
+        """The order key that signed it."""
+        ...
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was signed."""
+        ...
+
+    @property
+    def not_after(self) -> datetime:
+        """Until when it may be obeyed."""
+        ...
 
 
 class Origin(Protocol):
@@ -131,20 +155,37 @@ def _catch_up(
         _order_again(session, services, machine, action.generation, action)
 
 
-def renew(services: Services, machine_id: str) -> None:
-    """Sign an order of the controller's own anew that nobody fetched before its end.
+def unfit_for(order: SignedOrder, keys: Container[str], now: datetime) -> str:
+    """Why an agent would refuse this order for good, though it is the one in force; empty: it would not.
 
-    An agent that comes back after weeks would refuse the old one for good, and what is desired with it. An
-    order that belongs to an action is not renewed: whoever ordered it was told that it came to nothing.
+    `keys`: ids of the order keys that are good.
+    """
+    if order.not_after <= now:
+        return "expired"
+    if order.created_at > now + CLOCK_STEP:
+        return "from the future"  # our clock was ahead when it was signed
+    return "" if order.key_id in keys else "key retired"
+
+
+def renew(services: Services, machine_id: str) -> None:
+    """Sign an order anew that nobody fetched and that agents would refuse for good by now.
+
+    Else what is desired would be lost with it, for an agent that comes back after weeks as after a change of
+    keys. An order that belongs to an action is not renewed when it ended (whoever ordered it was told that it
+    came to nothing), and otherwise only while the action waits.
     """
     now = services.clock.now()
     with services.database.write() as session:
         machine = session.get_one(Machine, machine_id, with_for_update=True)
         order = session.get(Order, (machine.id, machine.generation))
-        if order is None or order.not_after > now or order.action_id is not None:
+        why = "" if order is None else unfit_for(order, services.keys.order_keys, now)
+        if order is None or not why:
             return
-        _order_again(session, services, machine, machine.generation, None)
-        detail = {"from": order.generation, "to": machine.generation, "desired": machine.desired}
+        action = None if order.action_id is None else session.get_one(Action, order.action_id)
+        if action is not None and (why == "expired" or action.status != ActionStatus.PENDING.value):
+            return
+        _order_again(session, services, machine, machine.generation, action)
+        detail = {"from": order.generation, "to": machine.generation, "desired": machine.desired, "why": why}
         audit.record(session, services, _system(machine), "order.renew", machine.id, detail)
 
 

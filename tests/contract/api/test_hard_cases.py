@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
+import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,10 +16,12 @@ from typing import Any
 import pytest
 
 from api.core.check_in import MAX_DEPTH
+from api.core.instant import parse_instant
 from api.problems import Problem
 from api.services import enrolment, isolation, membership, recording
-from api.services.checkin import Arrival, CheckIns, Taken
+from api.services.checkin import Arrival, Asked, CheckIns, Taken
 from api.services.forced_release import forced_release
+from api.services.keys import rotate_order_key
 from api.store.database import Database
 from tests.contract.api.agents_world import World, make_world, tenant
 from tests.fleet.agent import Agent
@@ -172,3 +177,63 @@ def test_batches_of_the_same_tenants_do_not_wait_for_each_other(
         assert [each.check.machine_id for each in found[number]] == [
             each.machine_id for each in batches[number]
         ]
+
+
+def rotated(world: World, directory: Path, **options: Any) -> None:
+    """The controller with a new order key."""
+    keys = rotate_order_key(directory, directory / "root.key", world.clock.now(), **options)
+    world.services = replace(world.services, keys=keys)
+    world.desk = CheckIns(world.services)
+
+
+@pytest.mark.parametrize("cause", ["key retired", "from the future"])
+@pytest.mark.parametrize("ordered", [True, False], ids=["an action's", "nobody's"])
+def test_an_order_that_would_be_refused_for_good_is_signed_anew(
+    world: World, tmp_path: Path, cause: str, ordered: bool
+) -> None:
+    agent = isolated(world)
+    world.clock.ahead = timedelta(hours=5) if cause == "from the future" else timedelta()
+    release = world.release(agent)
+    if not ordered:
+        isolation.cancel(world.services, world.admin, release.id, "it stays")
+    before = world.machine(agent).generation
+    if cause == "key retired":
+        rotated(world, tmp_path / "keys", retire=True)
+    world.clock.ahead = timedelta()
+    order = world.deliver(agent)
+    assert order["generation"] == before + 1
+    assert parse_instant(order["issued_at"]) <= world.clock.now()
+    assert order["desired"] == ("connected" if ordered else "isolated")
+    world.take(agent.check_in())
+    assert world.action(release).status == ("Succeeded" if ordered else "Cancelled")
+    assert world.audited().count("order.renew") == 1
+
+
+def test_an_older_keys_directory_and_a_rotation_reach_every_agent(world: World, tmp_path: Path) -> None:
+    """Versions rise by the clock: the new set is above those that were given out and lost."""
+    keys, backup = tmp_path / "keys", tmp_path / "backup"
+    shutil.copytree(keys, backup)
+    agent = world.agent()
+    for _ in range(3):
+        rotated(world, keys)
+    world.take(agent.check_in())
+    agent.believe(world.desk.answer(Asked(agent.machine_id, agent.nonce, 0, agent.keys_version), 0))
+    known = agent.keys_version
+    world.clock.ahead = timedelta(hours=1)
+    rotated(world, backup, retire=True)
+    world.isolate(agent)
+    assert world.deliver(agent)["desired"] == "isolated"
+    assert agent.keys_version is not None
+    assert known is not None
+    assert agent.keys_version > known
+
+
+def test_a_release_file_above_orders_that_were_lost(world: World) -> None:
+    agent = world.agent()
+    for above, generation in ((0, 1), (12, 13), (5, 14)):
+        action, envelope = forced_release(
+            world.services, world.admin, agent.machine_id, "cut off", 60.0, above=above
+        )
+        assert (action.generation, json.loads(envelope.payload)["generation"]) == (generation, generation)
+    with pytest.raises(Problem, match="above"):
+        forced_release(world.services, world.admin, agent.machine_id, "cut off", 60.0, above=2000)
