@@ -7,7 +7,9 @@ export COVERAGE_FILE="${COVERAGE_FILE:-.coverage}"
 rm -f "$COVERAGE_FILE" "$COVERAGE_FILE".*
 status=0
 "$py" -m coverage run --parallel-mode -m pytest -q -n 2 tests/unit tests/property tests/golden || status=1
-"$py" -m pytest -q -n 2 --dist loadfile tests/contract/api tests/e2e/portal || status=1
+"$py" -m pytest -q -n 2 --dist loadfile tests/contract/api || status=1
+# By itself: Playwright keeps an event loop running in its process, in which nobody else can run one.
+"$py" -m pytest -q -n 2 --dist loadfile tests/e2e/portal || status=1
 "$py" -m pytest -q tests/contract tests/netns tests/e2e \
   --ignore=tests/contract/api --ignore=tests/e2e/portal || status=1
 "$py" -m coverage combine -q || status=1
