@@ -14,6 +14,7 @@ from api.app.body_limit import BodyLimit
 from api.app.failures import LastResort, install_failures
 from api.app.paths import Paths, Spelling
 from api.app.reference import install_reference
+from api.app.short_way import ShortWay
 from api.app.traffic import RouteNote, Traffic
 from api.schemas.error import refusals
 from api.services.context import Services
@@ -62,6 +63,8 @@ def create_app(services: Services, *, lifespan: Lifespan[Any] | None = None) -> 
     app.add_middleware(BodyLimit, limit=services.settings.max_body_bytes)
     app.add_middleware(LastResort)
     app.add_middleware(AnswerHeaders)
+    polls = import_module("api.routes.agent")
+    app.add_middleware(ShortWay, application=app, path=polls.CHECK_IN, endpoint=polls.check_in)
     app.add_middleware(Traffic, metrics=app.state.metrics, paths=paths)
     return app
 

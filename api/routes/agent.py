@@ -26,6 +26,7 @@ from api.services.context import Services
 from api.services.enrolment import enrol as enrol_device
 from api.services.polls import Agents
 
+CHECK_IN = "/agent/v1/checkin"
 MAX_BODY = 64 * 1024
 FAILURES_WINDOW_S = 60.0
 MAX_ADDRESSES = 10_000
@@ -118,7 +119,7 @@ async def check_in(request: Request) -> Response:
 # Plain routes: thousands of polls wait here, and what FastAPI holds per request adds up. They are described
 # in docs/controller-agents.md, not in the OpenAPI of the portal's API.
 router.add_route("/agent/v1/enrol", enrol, methods=["POST"], include_in_schema=False)
-router.add_route("/agent/v1/checkin", check_in, methods=["POST"], include_in_schema=False)
+router.add_route(CHECK_IN, check_in, methods=["POST"], include_in_schema=False)
 
 
 async def _body(request: Request) -> bytes:
