@@ -36,6 +36,8 @@ LEEWAY_S = 60
 """How far the provider's clock may be off."""
 
 MAX_DOCUMENT = 512 * 1024
+MAX_SUBJECT = 255
+"""Characters of `issuer|sub`. A longer one is refused, never cut: two people could be one then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,10 @@ def _person(settings: SingleSignOn, claims: Mapping[str, Any]) -> Person:
         str(claims["sub"]),
     )
     groups = tuple(_texts(claims.get(settings.group_claim))) if settings.group_claim else None
-    return Person(f"{settings.issuer}|{claims['sub']}"[:255], name, Role(role), groups)
+    subject = f"{settings.issuer}|{claims['sub']}"
+    if len(subject) > MAX_SUBJECT:
+        raise _refused("the provider's identifier of your account is too long")
+    return Person(subject, name, Role(role), groups)
 
 
 def _texts(value: object) -> Sequence[str]:

@@ -161,7 +161,8 @@ def read_forced_release(
     if number <= generation:
         raise Refused(
             Refusal.OLD_GENERATION,
-            f"this release was made before order {generation}, which is in force here; ask for a new one",
+            f"this release was made before order {generation}, which is in force here; ask for a new one "
+            f"(`isolator-api forced-release --above {generation}`, when the controller knows no such order)",
         )
     issued_at, not_after = _times(document, "the release", now)
     return ForcedRelease(release_id, number, issued_at, not_after)
