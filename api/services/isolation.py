@@ -115,9 +115,11 @@ def judge(
         raise Problem("BadRequest", f"Machine {machine.computer_name} is no longer enrolled")
     passed = () if counted is None else _pass_safeguards(services, actor, machine, request, counted)
     if active is not None:
-        # At most one active action: an undelivered opposite one gives way, any other is in the way.
+        # At most one active action. It gives way to the opposite order while it is undelivered, and when the
+        # host obeyed and the proof does not come (of a suspected clone it never does).
         opposite = (active.type == "Isolate") != request.isolate
-        if active.status != ActionStatus.PENDING.value or not opposite:
+        unproven = active.applied_at is not None and services.clock.now() - active.applied_at >= PROOF_WITHIN
+        if not opposite or not (active.status == ActionStatus.PENDING.value or unproven):
             raise Problem(
                 "ActiveRequestAlreadyExists", ALREADY_IN_PROGRESS, extra={"activeActionId": active.id}
             )
@@ -130,8 +132,7 @@ def carry_out(
     """Give the same order to each; a thousand are written with as many statements as one."""
     for each in judged:
         if each.replaces is not None:
-            comment = f"replaced: {request.comment}"
-            _cancel(session, services, actor, each.machine, each.replaces, comment)
+            _give_way(session, services, actor, each.machine, each.replaces, request.comment)
     session.flush()  # the partial unique index must see them ended before the next ones come
     placed = [Placed(_action(services, actor, each, request), each.replaces, each.passed) for each in judged]
     session.add_all([each.action for each in placed])
@@ -283,6 +284,17 @@ def _action(services: Services, actor: Actor, judged: Judged, request: OrderRequ
         updated_at=now,
         overrides=[each.override for each in judged.passed],
     )
+
+
+def _give_way(
+    session: Session, services: Services, actor: Actor, machine: Machine, action: Action, comment: str
+) -> None:
+    if action.status == ActionStatus.PENDING.value:
+        _cancel(session, services, actor, machine, action, f"replaced: {comment}")
+        return
+    steering.advance(session, services, machine, action, ActionEvent.TIMED_OUT, {"by": actor.name})
+    action.error_code = "not_verified"
+    action.error_text = "applied and never verified; another order took its place"
 
 
 def _cancel(
