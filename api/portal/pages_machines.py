@@ -144,7 +144,7 @@ def _machine(
         namesakes = session.scalars(
             select(Machine).where(
                 Machine.tenant_id == found.tenant_id,
-                func.lower(Machine.computer_name) == found.computer_name.lower(),
+                Machine.name_key == found.name_key,
                 Machine.id != found.id,
                 Machine.unenrolled_at.is_(None),
             )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import ColumnElement, and_, func, select, true
+from sqlalchemy import ColumnElement, and_, select, true
 from sqlalchemy.orm import Session
 
+from api.core.machine_name import name_key
 from api.core.roles import Actor
 from api.problems import Problem, not_found
 from api.services.context import Services
@@ -34,7 +35,7 @@ def find(session: Session, actor: Actor, name: str, *, lock: bool = False) -> Ma
         return machine
     by_name = (
         select(Machine)
-        .where(visible(actor), func.lower(Machine.computer_name) == name.lower())
+        .where(visible(actor), Machine.name_key == name_key(name))
         .order_by(Machine.unenrolled_at.is_(None).desc(), Machine.last_seen.desc())
         .limit(1)
     )
@@ -51,7 +52,7 @@ def find_exactly(session: Session, actor: Actor, name: str, *, lock: bool = Fals
         return machine
     same = session.scalars(
         select(Machine.id).where(
-            visible(actor), func.lower(Machine.computer_name) == name.lower(), Machine.unenrolled_at.is_(None)
+            visible(actor), Machine.name_key == name_key(name), Machine.unenrolled_at.is_(None)
         )
     ).all()
     if len(same) > 1:

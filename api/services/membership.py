@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.core.action_state import ACTIVE, ActionEvent, ActionStatus
+from api.core.machine_name import name_key
 from api.core.roles import Actor, Permission, Role
 from api.problems import Problem
 from api.services import audit, events
@@ -78,7 +79,7 @@ def same_name(session: Session, machine: Machine, name: str) -> str | None:
         .where(
             Machine.tenant_id == machine.tenant_id,
             Machine.id != machine.id,
-            func.lower(Machine.computer_name) == name.lower(),
+            Machine.name_key == name_key(name),
             Machine.unenrolled_at.is_(None),
         )
         .order_by(Machine.first_seen)

@@ -20,7 +20,10 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.engine.default import DefaultExecutionContext
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, validates
+
+from api.core.machine_name import name_key
 
 Document = dict[str, Any]
 _JSON = JSON().with_variant(JSONB(), "postgresql")
@@ -76,6 +79,11 @@ class Group(Base):
     __table_args__ = (UniqueConstraint("tenant_id", "name"),)
 
 
+def _key_of_new(context: DefaultExecutionContext) -> str:
+    given: dict[str, Any] = context.get_current_parameters()  # type: ignore[no-untyped-call]
+    return name_key(str(given["computer_name"]))
+
+
 class Machine(Base):
     """One device: who it is, what it should be (`desired`) and what it was seen to be (`observed`)."""
 
@@ -85,6 +93,8 @@ class Machine(Base):
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), index=True)
     public_key: Mapped[bytes]
     computer_name: Mapped[str] = mapped_column(String(255), index=True)
+    name_key: Mapped[str] = mapped_column(Text, default=_key_of_new)
+    """The name as names are compared; follows `computer_name` by itself."""
     group_id: Mapped[int | None] = mapped_column(ForeignKey("groups.id"))
     tags: Mapped[list[Any]] = mapped_column(default=list)
     facts: Mapped[Document] = mapped_column(default=dict)
@@ -128,7 +138,13 @@ class Machine(Base):
     __table_args__ = (
         Index("machines_by_seen", "tenant_id", "last_seen"),
         Index("machines_by_address", "tenant_id", "last_ip"),
+        Index("machines_by_name", "tenant_id", "name_key"),
     )
+
+    @validates("computer_name")
+    def _compare_by(self, _column: str, name: str) -> str:
+        self.name_key = name_key(name)
+        return name
 
 
 class AddressSpan(Base):

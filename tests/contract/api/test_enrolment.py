@@ -147,6 +147,15 @@ def test_a_key_of_another_tenant_is_refused_and_costs_no_use(world: World) -> No
     assert world.machine(agent).tenant_id == world.admin.tenant_id
 
 
+def test_a_name_is_the_same_in_any_case_and_spelling_of_its_accents(world: World) -> None:
+    victim = world.agent("bür\u00e9au-1")
+    for name in ("BÜR\u00c9AU-1", "bu\u0308re\u0301au-1"):
+        thief = world.agent(name)
+        assert world.machine(thief).same_name_as == victim.machine_id, name
+    with pytest.raises(Problem):
+        isolation.place(world.services, world.admin, OrderRequest("BÜRÉAU-1", "which one?"))
+
+
 def test_a_new_key_with_an_isolated_machines_name_is_another_machine(world: World) -> None:
     victim = world.agent("finance-7")
     world.isolate(victim)

@@ -192,6 +192,7 @@ def upgrade() -> None:
         sa.Column("tenant_id", sa.String(length=36), nullable=False),
         sa.Column("public_key", sa.LargeBinary(), nullable=False),
         sa.Column("computer_name", sa.String(length=255), nullable=False),
+        sa.Column("name_key", sa.Text(), nullable=False),
         sa.Column("group_id", sa.Integer(), nullable=True),
         sa.Column("tags", JSON, nullable=False),
         sa.Column("facts", JSON, nullable=False),
@@ -232,6 +233,7 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_machines_computer_name"), ["computer_name"], unique=False)
         batch_op.create_index(batch_op.f("ix_machines_tenant_id"), ["tenant_id"], unique=False)
         batch_op.create_index("machines_by_address", ["tenant_id", "last_ip"], unique=False)
+        batch_op.create_index("machines_by_name", ["tenant_id", "name_key"], unique=False)
         batch_op.create_index("machines_by_seen", ["tenant_id", "last_seen"], unique=False)
 
     op.create_table(
