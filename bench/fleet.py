@@ -19,13 +19,16 @@ def run(*, quick: bool) -> list[Figure]:
     scale = 10 if quick else 1
     return [
         figure
-        for backend in ("sqlite", "postgresql")
-        for figure in _figures(measure(AGENTS // scale, isolate=ISOLATED // scale, backend=backend), backend)
+        for backend, tls in (("sqlite", True), ("sqlite", False), ("postgresql", False))
+        for figure in _figures(
+            measure(AGENTS // scale, isolate=ISOLATED // scale, backend=backend, tls=tls),
+            f"{backend}, {'TLS' if tls else 'plain'}",
+        )
     ]
 
 
-def _figures(found: Found, backend: str) -> list[Figure]:
-    fleet = f"{found.agents} agents, {backend}"
+def _figures(found: Found, ground: str) -> list[Figure]:
+    fleet = f"{found.agents} agents, {ground}"
     return [
         Figure(
             f"{fleet}: memory of the controller",
