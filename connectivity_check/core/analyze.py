@@ -100,8 +100,8 @@ def _findings(case: Case, partial: bool) -> list[Finding]:
 def _went_through(case: Case) -> bool:
     """Whether the chain came to its end: no row passes for want of bad news."""
     target = case.target
-    if target.host is None:
-        return False  # nothing that a file says was seen can be of a host that is not known
+    if target.host is None and not target.wildcard:
+        return False  # there is nothing that what a file says was seen could be of
     needed = [Step.CONNECT]
     if target.tls:
         needed.append(Step.TLS_HANDSHAKE)

@@ -362,7 +362,12 @@ def test_addresses_that_fail_beside_one_that_passes() -> None:
     assert row.row().outcome is Outcome.DEGRADED
 
 
-def test_a_wildcard_without_a_host_never_passes_whatever_a_file_says() -> None:
+def test_a_row_without_host_and_wildcard_never_passes_whatever_a_file_says() -> None:
     blind = replace(TARGET, host=None)
-    report = judge(Recording((TARGET, blind), (WELL, WELL)))
-    assert [row.outcome for row in report.rows] == [Outcome.REACHABLE, Outcome.NOT_PROBEABLE]
+    random = replace(blind, wildcard="wild.example")
+    report = judge(Recording((TARGET, blind, random), (WELL, WELL, WELL)))
+    assert [row.outcome for row in report.rows] == [
+        Outcome.REACHABLE,
+        Outcome.NOT_PROBEABLE,
+        Outcome.REACHABLE,
+    ]
