@@ -45,7 +45,10 @@ class LocalWake:
 
     def machines(self, machine_ids: Iterable[str]) -> None:
         """Wake the polls of these machines; see `api.ports.Wake`."""
-        self._tell(list(machine_ids))
+        wanted = list(machine_ids)
+        # Nobody must not be told as "look yourself": a sweep that ended nothing would call for the next.
+        if wanted:
+            self._tell(wanted)
 
     def close(self) -> None:
         """Nothing is held open here."""

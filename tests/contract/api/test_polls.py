@@ -282,3 +282,25 @@ def test_many_at_once_share_transactions(world: World) -> None:
     run(work)
     assert all(world.machine(each).observed_state == "connected" for each in fleet)
     assert len(begun) < 20
+
+
+def test_a_sweep_that_finds_nothing_calls_for_no_other(world: World) -> None:
+    """A controller at rest is at rest: the word of a sweep must not start the next one."""
+    services = replace(world.services, settings=replace(world.services.settings, sweep_s=3600))
+    looked: list[str] = []
+
+    class Counting(Agents):
+        async def sweep(self) -> None:
+            looked.append("again")
+            await super().sweep()
+
+    async def work() -> None:
+        agents = Counting(services)
+        await agents.start()
+        await agents.sweep()
+        await asyncio.sleep(1)
+        await agents.stop()
+
+    run(work)
+    # On PostgreSQL the listener looks once when it begins to listen.
+    assert len(looked) <= 2
