@@ -13,8 +13,6 @@ status=0
 "$py" -m pytest -q tests/contract tests/netns tests/e2e \
   --ignore=tests/contract/api --ignore=tests/e2e/portal || status=1
 "$py" -m coverage combine -q || status=1
-# Left out until the kernel side of names on the wire is switched on and tested: plan, trace, tcp_segment; check_in: 97 %.
 "$py" -m coverage report --fail-under=100 --skip-covered \
-  --omit='api/core/check_in.py,isolator/core/plan.py,isolator/core/trace.py,isolator/wire/tcp_segment.py' \
   --include='allowlists/*,isolator/model/*,isolator/core/*,isolator/wire/*,connectivity_check/failure.py,connectivity_check/model.py,connectivity_check/core/*,api/core/*' || status=1
 exit $status

@@ -183,3 +183,36 @@ def test_nesting_without_end() -> None:
         parse_check_in({**GOOD, "extra": deep})
     with pytest.raises(ValueError, match="object"):
         parse_facts(5)
+
+
+def test_a_report_without_what_changes_by_itself() -> None:
+    told = {"state": "isolated", "generation": 3, "verified": True, "verified_at": "2026-01-01T00:00:00Z"}
+    later = {**told, "verified_at": "2026-01-01T00:00:50Z"}
+    assert parse_report(told).steady == parse_report(later).steady
+    assert parse_report(told).steady != parse_report({**told, "state": "connected"}).steady
+
+
+def test_a_value_json_cannot_hold_is_refused() -> None:
+    with pytest.raises(ValueError, match="cannot be kept"):
+        parse_check_in({**GOOD, "extra": {1, 2}})
+
+
+@pytest.mark.parametrize("error", ["sentence", ["code"], 7, True])
+def test_an_error_that_is_no_object_is_refused(error: object) -> None:
+    with pytest.raises(ValueError, match=r"observed\.error"):
+        parse_report({**GOOD["observed"], "error": error})
+
+
+@pytest.mark.parametrize("nonce", ["short", "a b c d e f", "x" * 500, "ümlaut-ümlaut"])
+def test_a_nonce_of_another_form_is_refused(nonce: str) -> None:
+    with pytest.raises(ValueError, match="nonce does not have the form"):
+        parse_check_in({**GOOD, "nonce": nonce})
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [({"state": "asleep"}, "one of"), ({"state": None}, "one of"), ({"isolation_type": "a\0b"}, "NUL")],
+)
+def test_a_report_that_cannot_be_kept_or_shown_is_refused(changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        parse_report({**GOOD["observed"], **changes})

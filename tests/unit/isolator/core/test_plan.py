@@ -16,6 +16,7 @@ from isolator.model.flow import Destination, LearnedAddress, Transport
 from isolator.model.order import IsolationScope
 from isolator.model.policy import AllowedNetwork, ControlEndpoint, Direction, Exclusion, Policy
 from isolator.model.ruleset import AddressSet, AddTable, Element, ObservedChain, Ruleset, SetKind
+from isolator.model.segment import FlowKey
 from isolator.model.verdict import Reason
 from isolator.render.nft import expected_table
 from tests.fakes.filter_backend import FakeFilterBackend
@@ -201,3 +202,18 @@ def test_a_ruleset_s_chain_must_exist() -> None:
 def test_kinds_know_their_version() -> None:
     assert AddressSet("x", SetKind.EMBEDDED6).kind.version == 6
     assert AddressSet("x", SetKind.ADDRESS4).kind.version == 4
+
+
+def test_mending_leaves_alone_what_packets_put_into_a_set(kernel: FakeFilterBackend) -> None:
+    flows = AddressSet("approved4", SetKind.FLOW4, timed=True, room=100)
+    ruleset = replace(A, sets=(*A.sets, flows))
+    kernel.apply(plan.replace(ruleset, {}))
+    observed = kernel.observe()
+    assert observed is not None
+    flow = FlowKey(ip_address("192.0.2.10"), 50_000, DOOR.address, 443)
+    held = {"approved4": (Element(flow, 60.0),), "learned4": (Element(DOOR, 60.0),)}
+    mending = plan.mend(observed, expected_table(ruleset), held, ruleset, {})
+    assert mending is not None
+    touched = {op.spec.name for op in mending.operations if hasattr(op, "spec")}
+    assert "learned4" in touched  # a stray there is taken out
+    assert "approved4" not in touched

@@ -19,7 +19,24 @@ from isolator.model.policy import (
     Exclusion,
     Policy,
 )
-from isolator.model.ruleset import Action, Approved, Chain, ElementKey, Rule, Ruleset
+from isolator.model.ruleset import (
+    Action,
+    AnyFlag,
+    Approved,
+    Chain,
+    Connecting,
+    ElementKey,
+    FlowApproved,
+    FlowInSet,
+    Forget,
+    Jump,
+    NotConnecting,
+    Remember,
+    Rule,
+    Ruleset,
+    VersionIs,
+)
+from isolator.model.segment import FlowKey
 from isolator.model.verdict import Reason, Verdict
 
 ME, ME6 = ip_address("192.0.2.10"), ip_address("2001:db8::10")
@@ -280,3 +297,46 @@ def test_the_end_of_a_base_chain_drops() -> None:
 def test_a_walk_names_the_rule_that_decided() -> None:
     walk = trace(RULES, out(SHUT), LEARNED_SETS)
     assert walk.rule is RULES.chain(walk.chain).rules[walk.position]
+
+
+APPROVED_FLOW = FlowKey(ME, 50_000, OPEN, 443)
+APPROVED_FLOW6 = FlowKey(ME6, 50_000, OPEN6, 443)
+FLOW_RULES = Ruleset(
+    (),
+    (
+        Chain("known", (Rule((), Action.SET_MARK), Rule((), Remember("approved4", 4, 60)))),
+        Chain(
+            "flow_out",
+            (
+                Rule((VersionIs(6), FlowInSet("approved6", 6)), Action.ACCEPT, Reason.ESTABLISHED_FLOW),
+                Rule((Connecting(),), Forget("approved4", 4)),
+                Rule((AnyFlag(("fin", "rst")),), Action.RESET, Reason.FLOW_CLOSED),
+                Rule((FlowApproved(),), Action.DROP, Reason.TCP_MALFORMED),
+                Rule((NotConnecting(), FlowInSet("approved4", 4)), Jump("known")),
+                Rule((Approved(),), Action.ACCEPT, Reason.LEARNED_ADDRESS),
+                Rule((), Action.QUEUE_FLOW),
+            ),
+            Hook.OUTPUT,
+            0,
+        ),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("packet", "verdict", "reason"),
+    [
+        (out(OPEN, tcp_flags=ACK), ACCEPT, Reason.LEARNED_ADDRESS),
+        (out(OPEN6, tcp_flags=ACK), ACCEPT, Reason.ESTABLISHED_FLOW),
+        (out(OPEN), QUEUE, Reason.FLOW_UNJUDGED),
+        (out(OPEN, tcp_flags=ACK, source_port=50_001), QUEUE, Reason.FLOW_UNJUDGED),
+        (out(OPEN, tcp_flags=ACK, source_port=None), QUEUE, Reason.FLOW_UNJUDGED),
+        (out(OPEN, 443, "udp"), QUEUE, Reason.FLOW_UNJUDGED),
+        (out(SHUT, tcp_flags=frozenset({"fin", "ack"})), REJECT, Reason.FLOW_CLOSED),
+    ],
+)
+def test_approved_flows_and_those_that_wait_for_the_gate(
+    packet: Packet, verdict: Verdict, reason: Reason
+) -> None:
+    walk = trace(FLOW_RULES, packet, flows={APPROVED_FLOW, APPROVED_FLOW6})
+    assert (walk.verdict, walk.reason) == (verdict, reason)

@@ -38,6 +38,11 @@ def changed(at: int, value: int, flow: FlowKey = FLOW4) -> bytes:
     return bytes(data)
 
 
+def cut(data: bytes, length: int) -> bytes:
+    """The first bytes of a packet, its length field in agreement."""
+    return data[:2] + length.to_bytes(2, "big") + data[4:length]
+
+
 @pytest.mark.parametrize(
     ("data", "kind"),
     [
@@ -47,6 +52,7 @@ def changed(at: int, value: int, flow: FlowKey = FLOW4) -> bytes:
         (b"\x50" + bytes(40), Unreadable.IP_VERSION),
         (changed(0, 0x46), Unreadable.IP_OPTIONS),
         (packet() + b"x", Unreadable.IP_LENGTH),
+        (cut(packet(), 39), Unreadable.TCP_TRUNCATED),
         (packet(FLOW6)[:-1], Unreadable.IP_LENGTH),
         (changed(6, 0x20), Unreadable.IP_FRAGMENT),
         (changed(6, 0x80), Unreadable.IP_FRAGMENT),
