@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module, metadata
-from importlib.util import find_spec
+from importlib import metadata
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -16,17 +15,39 @@ from api.app.paths import Paths, Spelling
 from api.app.reference import install_reference
 from api.app.short_way import ShortWay
 from api.app.traffic import RouteNote, Traffic
+from api.portal import site
+from api.routes import (
+    actions,
+    agent,
+    alerts,
+    audit,
+    bulk,
+    clients,
+    discovery,
+    enrolment,
+    exclusions,
+    groups,
+    health,
+    lists,
+    machines,
+    orders,
+    preflights,
+    token,
+    users,
+)
 from api.schemas.error import refusals
 from api.services.context import Services
 from api.services.metrics import Metrics
 
 TITLE = "Host isolation controller"
 
-_MDE = ("orders", "machines", "actions", "alerts")
+_MDE = (orders.router, machines.router, actions.router, alerts.router)
 """Routers whose paths are Microsoft's; they answer under /api and under /api/v1.0."""
-_OWN = ("bulk", "exclusions", "lists", "preflights", "groups", "enrolment", "clients", "users", "audit")
+_OWN = tuple(
+    each.router for each in (bulk, exclusions, lists, preflights, groups, enrolment, clients, users, audit)
+)
 """Our own routers, under /api."""
-_ROOT = ("token", "discovery", "agent", "health")
+_ROOT = (token.router, discovery.router, agent.router, health.router)
 """Routers that give whole paths."""
 
 
@@ -46,15 +67,14 @@ def create_app(services: Services, *, lifespan: Lifespan[Any] | None = None) -> 
     app.state.services = services
     app.state.metrics = Metrics(services)
     paths = Paths()
-    for name in _ROOT:
-        _include(app, paths, name, "")
-    for name in _MDE:
-        _include(app, paths, name, "/api")
-        _include(app, paths, name, "/api/v1.0", in_schema=False)
-    for name in _OWN:
-        _include(app, paths, name, "/api")
-    if find_spec("api.portal.site") is not None:
-        import_module("api.portal.site").install(app, services)
+    for router in _ROOT:
+        _include(app, paths, router, "")
+    for router in _MDE:
+        _include(app, paths, router, "/api")
+        _include(app, paths, router, "/api/v1.0", in_schema=False)
+    for router in _OWN:
+        _include(app, paths, router, "/api")
+    site.install(app, services)
     install_reference(app)
     install_failures(app, paths)
     # The last one added sees a request first.
@@ -63,8 +83,7 @@ def create_app(services: Services, *, lifespan: Lifespan[Any] | None = None) -> 
     app.add_middleware(BodyLimit, limit=services.settings.max_body_bytes)
     app.add_middleware(LastResort)
     app.add_middleware(AnswerHeaders)
-    polls = import_module("api.routes.agent")
-    app.add_middleware(ShortWay, application=app, path=polls.CHECK_IN, endpoint=polls.check_in)
+    app.add_middleware(ShortWay, application=app, path=agent.CHECK_IN, endpoint=agent.check_in)
     app.add_middleware(Traffic, metrics=app.state.metrics, paths=paths)
     return app
 
@@ -76,10 +95,7 @@ def _version() -> str:
         return "0"
 
 
-def _include(app: FastAPI, paths: Paths, name: str, prefix: str, *, in_schema: bool = True) -> None:
-    if find_spec(f"api.routes.{name}") is None:
-        return
-    router: APIRouter = import_module(f"api.routes.{name}").router
+def _include(app: FastAPI, paths: Paths, router: APIRouter, prefix: str, *, in_schema: bool = True) -> None:
     # Said here for every route: with a `default` the framework does not document its own 422.
     spoken = refusals(400, 401, 403, 404, 429, 503) if prefix else refusals(400, 429, 503)
     app.include_router(router, prefix=prefix, include_in_schema=in_schema, responses=spoken)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from api.core.roles import Actor, Role
 from api.portal.visitor import Form
 from api.problems import Problem
@@ -15,6 +17,16 @@ MAX_GROUP = 2**31 - 1
 def groups_of(services: Services, actor: Actor) -> list[Group]:
     """The groups the actor may name, by name."""
     return [group for group, _ in groups.list_groups(services, actor)]
+
+
+def choices(services: Services, actor: Actor) -> dict[str, Any]:
+    """What the pages of clients and people offer: groups, their names by id, and roles."""
+    groups = groups_of(services, actor)
+    return {
+        "groups": groups,
+        "group_names": {each.id: each.name for each in groups},
+        "roles": [each.value for each in Role],
+    }
 
 
 def chosen_group(form: Form) -> int | None:

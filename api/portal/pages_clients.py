@@ -5,9 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from api.core.roles import Role
 from api.deps import ServicesOf
-from api.portal.group_choice import chosen_groups, chosen_role, groups_of
+from api.portal.group_choice import choices, chosen_groups, chosen_role
 from api.portal.rendering import page
 from api.portal.visitor import PREFIX, ActingAdministrator, Administrator, PostedForm, Visitor
 from api.problems import Problem
@@ -53,16 +52,13 @@ def _clients(
     name: str = "",
 ) -> HTMLResponse:
     assert visitor.actor is not None
-    groups = groups_of(services, visitor.actor)
     return page(
         "clients.html",
         visitor,
         services.clock.now(),
         status=problem.status if problem else 200,
         clients=clients.listing(services, visitor.actor),
-        groups=groups,
-        group_names={each.id: each.name for each in groups},
-        roles=[each.value for each in Role],
+        **choices(services, visitor.actor),
         made=made,
         problem=problem,
         name=name,

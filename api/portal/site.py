@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from importlib import import_module
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -13,7 +12,23 @@ from sqlalchemy import exc as errors
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from api.portal import sessions
+from api.portal import (
+    pages_account,
+    pages_actions,
+    pages_audit,
+    pages_clients,
+    pages_enrolment,
+    pages_exclusions,
+    pages_forced_release,
+    pages_groups,
+    pages_machines,
+    pages_orders,
+    pages_preflights,
+    pages_sign_in,
+    pages_single_sign_on,
+    pages_users,
+    sessions,
+)
 from api.portal.rendering import STATIC, page
 from api.portal.security_headers import SecurityHeaders
 from api.portal.visitor import PREFIX, Turned, Visitor, signed_in, stranger
@@ -23,20 +38,20 @@ from api.services.context import Services
 _log = logging.getLogger("api.portal")
 
 _PAGES = (
-    "pages_sign_in",
-    "pages_single_sign_on",
-    "pages_account",
-    "pages_machines",
-    "pages_orders",
-    "pages_forced_release",
-    "pages_actions",
-    "pages_preflights",
-    "pages_audit",
-    "pages_enrolment",
-    "pages_clients",
-    "pages_exclusions",
-    "pages_users",
-    "pages_groups",
+    pages_sign_in.router,
+    pages_single_sign_on.router,
+    pages_account.router,
+    pages_machines.router,
+    pages_orders.router,
+    pages_forced_release.router,
+    pages_actions.router,
+    pages_preflights.router,
+    pages_audit.router,
+    pages_enrolment.router,
+    pages_clients.router,
+    pages_exclusions.router,
+    pages_users.router,
+    pages_groups.router,
 )
 
 
@@ -68,8 +83,8 @@ def create_portal(services: Services) -> FastAPI:
     """Every page, the static files and the error pages; `install` adds the headers."""
     portal = FastAPI(title="Portal", docs_url=None, redoc_url=None, openapi_url=None)
     portal.state.services = services
-    for name in _PAGES:
-        portal.include_router(import_module(f"api.portal.{name}").router)
+    for router in _PAGES:
+        portal.include_router(router)
     portal.mount("/static", StaticFiles(directory=STATIC))
     portal.add_exception_handler(Turned, _turn)
     portal.add_exception_handler(Problem, _explain)

@@ -6,44 +6,16 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.lab import Lab, world
-from tests.lab.ground import python_path
 from tests.lab.topology import ADDRESSES, DEVICE, INTERNET, ROUTER, SECOND_RESOLVER
 
 pytestmark = pytest.mark.netns
 
-FORWARD = "add table inet cut; add chain inet cut way {{ type filter hook forward priority 0; }}; add rule inet cut way {}"
 RESET, SAID_NO, LOST = world.STATIC_US, world.STATIC_EU, "20.15.141.77"
-
-
-@pytest.fixture
-def command(module_lab: Lab, tmp_path: Path) -> list[str]:
-    """The command, told whom the lab trusts and to expect nothing in particular."""
-    expectations = tmp_path / "expectations.yaml"
-    expectations.write_text("rules: []\n")
-    ca = str(module_lab.ca_pem)
-    return [
-        "env", f"PYTHONPATH={python_path()}", "PYTHONDONTWRITEBYTECODE=1", "PYTHONWARNINGS=error",
-        sys.executable, "-m", "connectivity_check", "--direct", "--ca", ca, "--public-ca", ca,
-        "--expectations", str(expectations), "--format", "json",
-    ]  # fmt: skip
-
-
-@pytest.fixture
-def cut(module_lab: Lab) -> Iterator[Any]:
-    """Gives a function that lets the router treat what it forwards by a rule."""
-
-    def by(rule: str) -> None:
-        module_lab.router.run(["nft", FORWARD.format(rule)], check=True)
-
-    yield by
-    module_lab.router.run(["nft", "delete table inet cut"], check=True)
 
 
 def check(lab: Lab, command: list[str], *names: str, timeout: str = "3") -> dict[str, dict[str, Any]]:
