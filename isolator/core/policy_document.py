@@ -183,7 +183,7 @@ def decode_order(document: Mapping[str, Any]) -> IsolationOrder:
 
     One without `exclusions` (written before there were any) has those of agent.yaml.
     """
-    exclusions = document.get("exclusions")
+    exclusions = document["exclusions"] if "exclusions" in document else None
     return IsolationOrder(
         scope=IsolationScope(document["scope"]),
         lists=_strings(document["lists"]),

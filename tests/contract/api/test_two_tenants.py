@@ -89,16 +89,9 @@ GLOBAL = ("/lists", "/lists/{name}/export", "/alerts")
 
 def api_routes() -> list[tuple[str, str]]:
     """Method and path, below /api, of every route that takes a token."""
-    from importlib import import_module
-    from importlib.util import find_spec
-
-    names = [*application._MDE, *application._OWN]
-    routers = [
-        import_module(f"api.routes.{name}").router for name in names if find_spec(f"api.routes.{name}")
-    ]
     return [
         (method, each.path)
-        for router in routers
+        for router in (*application._MDE, *application._OWN)
         for each in router.routes
         if isinstance(each, Route)
         for method in sorted(each.methods or ())
