@@ -183,7 +183,9 @@ def decode_order(document: Mapping[str, Any]) -> IsolationOrder:
 
     One without `exclusions` (written before there were any) has those of agent.yaml.
     """
-    exclusions = document["exclusions"] if "exclusions" in document else None
+    if not isinstance(document, Mapping):
+        raise TypeError(f"an order is wanted, not {document!r}")
+    exclusions = document.get("exclusions")
     return IsolationOrder(
         scope=IsolationScope(document["scope"]),
         lists=_strings(document["lists"]),
