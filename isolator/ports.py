@@ -70,6 +70,43 @@ class QueueAnswer:
     """A whole IP packet to hand to the local asker (the REFUSED answer)."""
 
 
+@dataclass(frozen=True, slots=True)
+class FlowAnswer:
+    """What becomes of queued segments, by the numbers they came with; those not named go on waiting.
+
+    `passed` go on in this order with the gate's mark, and with the flow's when `whole`: the kernel then
+    passes the rest of the connection by itself. `replaced` go on as other packets, `local_replies` are whole
+    IP packets for programs of this host.
+    """
+
+    passed: tuple[int, ...] = ()
+    whole: bool = False
+    dropped: tuple[int, ...] = ()
+    replaced: tuple[tuple[int, bytes], ...] = ()
+    local_replies: tuple[bytes, ...] = ()
+
+
+class FlowQueue(Protocol):
+    """Segments from the kernel that may wait for each other."""
+
+    def open_flows(
+        self, number: int, handler: Callable[[QueuedPacket, int], FlowAnswer], tick: Callable[[], FlowAnswer]
+    ) -> None:
+        """Bind and judge on a thread of its own until closed; `tick` is asked about once a second.
+
+        The handler gets the packet and its number. A packet is dropped when the handler fails.
+        """
+        ...
+
+    def close(self) -> None:
+        """Unbind; what waits is dropped. Safe to call twice."""
+        ...
+
+    def statistics(self) -> Mapping[str, int]:
+        """Counts: judged, dropped_full, dropped_user, waiting, held, since open; empty when closed."""
+        ...
+
+
 class PacketQueue(Protocol):
     """Packets from the kernel, one by one, each answered whatever happens."""
 

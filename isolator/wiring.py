@@ -15,11 +15,11 @@ from isolator.model.failure import EXIT_CODES, FailureCode, IsolatorError
 
 if TYPE_CHECKING:
     from isolator.model.config import AgentConfig
-    from isolator.ports import Capability, PacketQueue, Request, Response
+    from isolator.ports import Capability, FlowQueue, PacketQueue, Request, Response
     from isolator.service.agent import Agent
 
 QUEUE_NUMBER = 17_053
-"""Netfilter queue of the gate; high, so that other programs' low numbers are left alone."""
+"""Netfilter queue of the gate, for datagrams; connections take the next. High: others have low numbers."""
 
 START_DEADLINE_S = 15.0
 
@@ -95,6 +95,7 @@ def make_agent(where: Places, *, standalone: bool) -> Agent:
         resolver=DnsNameResolver(),
         probe=TcpControlProbe(),
         inspector=inspector,
+        flow_queue=_flow_queue(),
     )
     gate = DnsLearner(backend, clock)
     controller = Controller(outside, gate, load_config=configure, load_list=load, queue_number=QUEUE_NUMBER)
@@ -114,6 +115,12 @@ def _packet_queue() -> PacketQueue:
         sentence = f"the Python package netfilterqueue cannot be loaded ({error}); install it anew"
         raise IsolatorError(FailureCode.NO_QUEUE, "start", sentence) from error
     return NfqueueQueue()
+
+
+def _flow_queue() -> FlowQueue:
+    from isolator.adapters.nfqueue import FlowNfqueue
+
+    return FlowNfqueue()
 
 
 def capabilities() -> tuple[Capability, ...]:

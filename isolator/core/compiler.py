@@ -4,7 +4,8 @@ Rules never grow with the list: names become elements of sets as DNS answers are
 become elements of interval sets. The hot path of an allowed packet is one set look-up.
 The rules are stateless on purpose. A `ct` expression would switch connection tracking on for the
 whole network namespace, which costs every packet and would let "established" stand in for
-"allowed"; the destination is checked on every packet instead.
+"allowed"; the destination is checked on every packet instead. What stands for "established" is a set
+of our own: a connection to a learned address is in it once its first bytes have named a listed host.
 """
 
 from __future__ import annotations
@@ -21,11 +22,16 @@ from isolator.model.ruleset import (
     AddressIn,
     AddressInSet,
     AddressSet,
+    AnyFlag,
     Approved,
     Chain,
+    Connecting,
     Element,
     EmbeddedInSet,
     EndInSet,
+    FlowApproved,
+    FlowInSet,
+    Forget,
     Fragment,
     HopLimitIs,
     IcmpIs,
@@ -37,6 +43,7 @@ from isolator.model.ruleset import (
     NextHopIn,
     NotConnecting,
     PortIs,
+    Remember,
     Rule,
     Ruleset,
     SetKind,
@@ -66,7 +73,25 @@ NETWORKS = {4: "networks4", 6: "networks6"}
 CONTROL = {4: "control4", 6: "control6"}
 RESOLVERS = {4: "resolvers4", 6: "resolvers6"}
 DHCP = {4: "dhcp4", 6: "dhcp6"}
+APPROVED = {4: "approved4", 6: "approved6"}
+"""Connections to learned addresses that named a listed host: their packets need no judgement any more."""
+
+QUIC_PORT = 443
+
 QUEUE_CHAIN = "dns_queue"
+FLOW_QUEUE_CHAIN = "flow_queue"
+QUEUE_CHAINS = frozenset({QUEUE_CHAIN, FLOW_QUEUE_CHAIN})
+"""Chains that do nothing but feed a queue."""
+
+FLOW_ROOM = 131_072
+"""Approved connections of each IP version; one beyond is judged packet by packet, on the slow path."""
+
+FLOW_IDLE_S = 86_400
+"""An approved connection is forgotten when the client has had nothing to say for so long."""
+
+FLOW_CLOSING_S = 120
+"""What is left of it once the client has ended it: room for what is sent again and for the server's rest."""
+
 
 _VERSIONS = (4, 6)
 _ND_LENGTH = 80
@@ -83,6 +108,10 @@ def _address_kind(version: int) -> SetKind:
     return SetKind.ADDRESS4 if version == 4 else SetKind.ADDRESS6
 
 
+def _flow_kind(version: int) -> SetKind:
+    return SetKind.FLOW4 if version == 4 else SetKind.FLOW6
+
+
 def _sets() -> tuple[AddressSet, ...]:
     made: list[AddressSet] = []
     for version in _VERSIONS:
@@ -95,6 +124,7 @@ def _sets() -> tuple[AddressSet, ...]:
             AddressSet(NETWORKS[version], ends, interval=True),
             AddressSet(CONTROL[version], ends),
             AddressSet(RESOLVERS[version], _address_kind(version)),
+            AddressSet(APPROVED[version], _flow_kind(version), timed=True, room=FLOW_ROOM),
             AddressSet(DHCP[version], _address_kind(version)),
         ]
     return tuple(made)
@@ -110,10 +140,16 @@ def compile_policy(policy: Policy, queue_number: int) -> Ruleset:
         sets=tuple(SETS.values()),
         chains=(
             Chain(QUEUE_CHAIN, (Rule((), Action.QUEUE),)),
-            _dns_chain("dns_out", Hook.OUTPUT, Side.DESTINATION),
-            _dns_chain("dns_in", Hook.INPUT, Side.SOURCE),
-            _gate_chain("gate_output", Hook.OUTPUT, Side.DESTINATION, "dns_out"),
-            _gate_chain("gate_input", Hook.INPUT, Side.SOURCE, "dns_in"),
+            Chain(FLOW_QUEUE_CHAIN, (Rule((), Action.QUEUE_FLOW),)),
+            _dns_chain("dns_out", Hook.OUTPUT, Side.DESTINATION, QUEUE_CHAIN),
+            _dns_chain("dns_in", Hook.INPUT, Side.SOURCE, QUEUE_CHAIN),
+            _dns_chain("dns_tcp_in", Hook.INPUT, Side.SOURCE, FLOW_QUEUE_CHAIN),
+            *(_known_chain(version) for version in _VERSIONS),
+            Chain("flow_held", _held_rules()),
+            Chain("flow_out", _flow_rules(policy)),
+            Chain("flow_new", tuple(Rule((), Remember(APPROVED[v], v, FLOW_IDLE_S)) for v in _VERSIONS)),
+            _gate_chain("gate_output", Hook.OUTPUT),
+            _gate_chain("gate_input", Hook.INPUT),
             Chain("filter_output", _output_rules(policy), Hook.OUTPUT, FILTER_PRIORITY),
             Chain("filter_input", _input_rules(policy), Hook.INPUT, FILTER_PRIORITY),
             Chain(
@@ -128,7 +164,7 @@ def compile_policy(policy: Policy, queue_number: int) -> Ruleset:
     )
 
 
-def _dns_chain(name: str, hook: Hook, side: Side) -> Chain:
+def _dns_chain(name: str, hook: Hook, side: Side, queue: str) -> Chain:
     """Port 53 traffic on its way to the gate; a mark that a packet brought along is removed first.
 
     A queued packet goes on at the next hook. One that comes back from the queue's chain was not
@@ -139,24 +175,79 @@ def _dns_chain(name: str, hook: Hook, side: Side) -> Chain:
     refused = Action.UNREACHABLE if hook is Hook.OUTPUT else Action.DROP
     for version in _VERSIONS:
         resolver = (AddressInSet(side, RESOLVERS[version], version),)
-        rules += [Rule(resolver, Jump(QUEUE_CHAIN)), Rule(resolver, refused, Reason.DNS_UNJUDGED)]
+        rules += [Rule(resolver, Jump(queue)), Rule(resolver, refused, Reason.DNS_UNJUDGED)]
     return Chain(name, tuple(rules))
 
 
-def _gate_chain(name: str, hook: Hook, side: Side, target: str) -> Chain:
-    """Everything but port 53 passes on to the filter chains after one comparison."""
+def _gate_chain(name: str, hook: Hook) -> Chain:
+    """DNS and new connections to the gate; the rest passes on to the filter chains."""
+    if hook is Hook.INPUT:
+        rules: tuple[Rule, ...] = (
+            Rule((PortIs(Transport.UDP, Side.SOURCE, 53),), Jump("dns_in")),
+            Rule((PortIs(Transport.TCP, Side.SOURCE, 53),), Jump("dns_tcp_in")),
+        )
+    else:
+        rules = (
+            # The hot path of a connection: whatever opens a new one is never on it.
+            *(Rule((NotConnecting(), FlowInSet(APPROVED[v], v)), Jump(f"flow_known{v}")) for v in _VERSIONS),
+            Rule((PortIs(Transport.UDP, Side.DESTINATION, 53),), Jump("dns_out")),
+            Rule((TransportIs(Transport.TCP),), Jump("flow_out")),
+        )
+    return Chain(name, (*rules, Rule((), Action.ACCEPT)), hook, GATE_PRIORITY)
+
+
+def _known_chain(version: int) -> Chain:
+    """An approved connection passes; what its client says keeps it known, its end makes it forgotten soon.
+
+    Bare acknowledgements leave the time alone: the last one comes after the end.
+    """
+    name = APPROVED[version]
     rules = (
-        Rule((PortIs(Transport.UDP, side, 53),), Jump(target)),
+        Rule((), Action.SET_MARK),
+        Rule((AnyFlag(("psh",)),), Remember(name, version, FLOW_IDLE_S)),
+        Rule((AnyFlag(("fin", "rst")),), Remember(name, version, FLOW_CLOSING_S)),
         Rule((), Action.ACCEPT),
     )
-    return Chain(name, rules, hook, GATE_PRIORITY)
+    return Chain(f"flow_known{version}", rules)
+
+
+def _flow_rules(policy: Policy) -> tuple[Rule, ...]:
+    """TCP that no approval covers: to doors that only names opened it goes to the gate.
+
+    What is open by address, to the controller or by an exclusion, does not depend on the gate. A mark that a
+    packet brought along is removed before anything else. A new connection between the ends of an old one
+    is a stranger to its approval.
+    """
+    to = Side.DESTINATION
+    rules = [Rule((), Action.CLEAR_MARK), Rule((Loopback(Hook.OUTPUT),), Action.ACCEPT), *_fragment_rules()]
+    rules += [Rule((Connecting(),), Forget(APPROVED[v], v)) for v in _VERSIONS]
+    for version in _VERSIONS:
+        for names in (CONTROL, NETWORKS):
+            rules.append(Rule((EndInSet(to, names[version], version),), Action.ACCEPT))
+    for each in _exclusion_rules(policy, Hook.OUTPUT):
+        rules.append(Rule(each.matches, each.action))
+    for version in _VERSIONS:
+        for names in (LEARNED, SEEN):
+            rules.append(Rule((EndInSet(to, names[version], version),), Jump("flow_held")))
+        resolver = AddressInSet(to, RESOLVERS[version], version)
+        rules.append(Rule((PortIs(Transport.TCP, to, 53), resolver), Jump("flow_held")))
+    return tuple(rules)
+
+
+def _held_rules() -> tuple[Rule, ...]:
+    """A queued packet goes on at the next hook; one that comes back here was not queued, and ends."""
+    tcp = TransportIs(Transport.TCP)
+    return (Rule((), Jump(FLOW_QUEUE_CHAIN)), Rule((tcp,), Action.RESET, Reason.FLOW_UNJUDGED))
 
 
 def _output_rules(policy: Policy) -> tuple[Rule, ...]:
     to = Side.DESTINATION
-    # The hot path first: it checks by itself that the packet is no fragment.
-    rules = [
-        Rule((EndInSet(to, LEARNED[v], v), Whole(v)), Action.ACCEPT, Reason.LEARNED_ADDRESS)
+    tcp = TransportIs(Transport.TCP)
+    # The hot path first: it checks by itself that the packet is no fragment. The transport comes after the
+    # set: nft takes one before it for a part of it when it lists the rule.
+    rules = [Rule((FlowApproved(), tcp), Jump("flow_new"))]
+    rules += [
+        Rule((Approved(), EndInSet(to, LEARNED[v], v), tcp, Whole(v)), Action.ACCEPT, Reason.LEARNED_ADDRESS)
         for v in _VERSIONS
     ]
     rules.append(Rule((Loopback(Hook.OUTPUT),), Action.ACCEPT, Reason.LOOPBACK))
@@ -164,21 +255,41 @@ def _output_rules(policy: Policy) -> tuple[Rule, ...]:
     for version in _VERSIONS:
         seen = EndInSet(to, SEEN[version], version)
         rules += [
-            Rule((seen, NotConnecting()), Action.ACCEPT, Reason.ESTABLISHED_FLOW),
+            Rule((Approved(), seen, NotConnecting()), Action.ACCEPT, Reason.ESTABLISHED_FLOW),
             Rule((EndInSet(to, CONTROL[version], version),), Action.ACCEPT, Reason.CONTROL_CHANNEL),
             Rule((EndInSet(to, NETWORKS[version], version),), Action.ACCEPT, Reason.LISTED_NETWORK),
         ]
     rules += _dns_rules(Hook.OUTPUT)
     rules += _dhcp_rules(Hook.OUTPUT)
     rules += _neighbour_rules(Hook.OUTPUT)
-    rules += outbound_rules(policy.exclusions, Hook.OUTPUT)
-    rules += inbound_rules(policy.exclusions, Hook.OUTPUT)
+    rules += _exclusion_rules(policy, Hook.OUTPUT)
+    rules += _unnamed_rules()
     rules += [
         Rule((PortIs(Transport.UDP, to, 53),), Action.UNREACHABLE, Reason.RESOLVER_NOT_APPROVED),
-        Rule((TransportIs(Transport.TCP),), Action.RESET, Reason.NOT_LISTED),
+        Rule((tcp,), Action.RESET, Reason.NOT_LISTED),
         Rule((), Action.UNREACHABLE, Reason.NOT_LISTED),
     ]
     return tuple(rules)
+
+
+def _unnamed_rules() -> Iterable[Rule]:
+    """What goes to learned addresses without the gate's approval: datagrams, except QUIC; no connections."""
+    to = Side.DESTINATION
+    tcp, udp = TransportIs(Transport.TCP), TransportIs(Transport.UDP)
+    for version in _VERSIONS:
+        door = EndInSet(to, LEARNED[version], version)
+        yield Rule((door, PortIs(Transport.UDP, to, QUIC_PORT)), Action.PORT_UNREACHABLE, Reason.QUIC_REFUSED)
+        yield Rule((door, udp), Action.ACCEPT, Reason.LEARNED_ADDRESS)
+        yield Rule((door, tcp), Action.RESET, Reason.FLOW_UNJUDGED)
+        seen = EndInSet(to, SEEN[version], version)
+        yield Rule((seen, NotConnecting()), Action.RESET, Reason.FLOW_UNJUDGED)
+    # Clients that are told so fall back to TCP at once instead of waiting for an answer.
+    yield Rule((PortIs(Transport.UDP, to, QUIC_PORT),), Action.PORT_UNREACHABLE, Reason.QUIC_REFUSED)
+
+
+def _exclusion_rules(policy: Policy, hook: Hook) -> Iterable[Rule]:
+    yield from outbound_rules(policy.exclusions, hook)
+    yield from inbound_rules(policy.exclusions, hook)
 
 
 def _input_rules(policy: Policy) -> tuple[Rule, ...]:
@@ -197,8 +308,7 @@ def _input_rules(policy: Policy) -> tuple[Rule, ...]:
     rules += [
         Rule((too_big[v], EmbeddedInSet(EMBEDDED[v], v)), Action.ACCEPT, Reason.PATH_MTU) for v in _VERSIONS
     ]
-    rules += outbound_rules(policy.exclusions, Hook.INPUT)
-    rules += inbound_rules(policy.exclusions, Hook.INPUT)
+    rules += _exclusion_rules(policy, Hook.INPUT)
     rules.append(Rule((), Action.DROP, Reason.INBOUND_NOT_LISTED))
     return tuple(rules)
 
@@ -223,9 +333,11 @@ def _dns_rules(hook: Hook) -> Iterable[Rule]:
     side = Side.DESTINATION if hook is Hook.OUTPUT else Side.SOURCE
     refused = Action.UNREACHABLE if hook is Hook.OUTPUT else Action.DROP
     for version in _VERSIONS:
-        resolver = (PortIs(Transport.UDP, side, 53), AddressInSet(side, RESOLVERS[version], version))
-        yield Rule((*resolver, Approved()), Action.ACCEPT, Reason.DNS_APPROVED)
-        yield Rule(resolver, refused, Reason.DNS_UNJUDGED)
+        for transport in Transport:
+            resolver = (PortIs(transport, side, 53), AddressInSet(side, RESOLVERS[version], version))
+            told = Action.RESET if (hook, transport) == (Hook.OUTPUT, Transport.TCP) else refused
+            yield Rule((*resolver, Approved()), Action.ACCEPT, Reason.DNS_APPROVED)
+            yield Rule(resolver, told, Reason.DNS_UNJUDGED)
 
 
 def _dhcp_rules(hook: Hook) -> Iterable[Rule]:

@@ -46,7 +46,11 @@ def cut_doors(
     cut: list[Destination] = []
     for door in doors:
         source = own.get(door.address.version, door.address)
-        walks = [trace(ruleset, packet, learned) for packet in control_packets(door, source)]
+        walks = [
+            # Learned ones need the controller's name too, which the agent gives.
+            trace(ruleset, packet, learned, gate=Verdict.ACCEPT)
+            for packet in control_packets(door, source)
+        ]
         if any(walk.verdict is not Verdict.ACCEPT for walk in walks):
             cut.append(door)
     return tuple(cut)

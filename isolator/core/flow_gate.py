@@ -7,11 +7,11 @@ order they come, and carries out the ruling. Nothing is queued for a connection 
 from __future__ import annotations
 
 from collections import Counter
+from typing import Protocol
 
 from isolator.core.flow_table import Flow, FlowLimits, FlowTable
 from isolator.core.flow_talk import Heard, Readers, Resolvers, talk_for
 from isolator.core.name_check import FlowPolicy
-from isolator.core.names import LearnedNames
 from isolator.core.tcp_reassembly import Fit, Placed, TcpStream
 from isolator.model.flow import Destination, Transport
 from isolator.model.segment import FlowRuling, Reset, Segment
@@ -20,6 +20,14 @@ from isolator.model.verdict import Decision, Reason, Verdict
 _SPACE = 1 << 32
 _KNOWN_FLAGS = frozenset({"fin", "syn", "rst", "psh", "ack", "ecn", "cwr"})
 _PURPOSES = frozenset({"syn", "fin", "rst"})
+
+
+class OpenDoors(Protocol):
+    """Knows what is open (`core.names.LearnedNames` is one)."""
+
+    def is_open(self, destination: Destination, at: float, entry: str | None = None, /) -> bool:
+        """Say whether the destination was learned and alive at an instant, for that entry if given."""
+        ...
 
 
 class FlowGate:
@@ -33,7 +41,7 @@ class FlowGate:
 
     def __init__(
         self,
-        names: LearnedNames,
+        names: OpenDoors,
         readers: Readers,
         policy: FlowPolicy | None = None,
         limits: FlowLimits | None = None,

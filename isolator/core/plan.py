@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from ipaddress import collapse_addresses
 
-from isolator.core.compiler import QUEUE_CHAIN
+from isolator.core.compiler import QUEUE_CHAINS
 from isolator.model.flow import Network, Transport
 from isolator.model.ruleset import (
     AcceptFirst,
@@ -143,7 +143,7 @@ def update(
     """From one armed ruleset to another in one commit, counters and learned addresses kept.
 
     `add` are learned elements the new policy brings, `forget` those it no longer covers. The
-    chain that feeds the queue is left alone: it is the same for every policy.
+    chains that feed the queues are left alone: they are the same for every policy.
     """
     operations: list[Operation] = [AddCounter(reason) for reason in wanted.reasons]
     for spec in wanted.sets:
@@ -158,7 +158,7 @@ def update(
         if new:
             operations.append(AddElements(spec, new))
     for chain in wanted.chains:
-        if chain.name != QUEUE_CHAIN and chain != current.chain(chain.name):
+        if chain.name not in QUEUE_CHAINS and chain != current.chain(chain.name):
             operations.append(FlushChain(chain.name))
             operations.extend(_rules(chain, wanted))
     return Transaction("update", tuple(operations))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -24,12 +24,15 @@ from isolator.model.flow import Address, Destination, LearnedAddress, Transport
 from isolator.model.order import HostState, IsolationOrder, OnSilence, ReleaseOrder
 from isolator.model.policy import Policy
 from isolator.model.ruleset import ObservedChain, Ruleset
+from isolator.model.segment import FlowKey
 from isolator.model.verdict import Reason
 from isolator.ports import (
     Clock,
     ControlProbe,
     EndedFlows,
     FilterBackend,
+    FlowAnswer,
+    FlowQueue,
     FlowTable,
     HostInspector,
     NameResolver,
@@ -59,10 +62,26 @@ CONTROL_DEADLINE_S = 3.0
 
 
 class NameGate(Protocol):
-    """The DNS gate with its table of learned names; all methods may be called from any thread."""
+    """The packet gate with its table of learned names; all methods may be called from any thread."""
 
     def handle(self, packet: QueuedPacket) -> QueueAnswer:
-        """Judge one queued packet."""
+        """Judge one queued datagram."""
+        ...
+
+    def handle_segment(self, packet: QueuedPacket, number: int) -> FlowAnswer:
+        """Judge one queued segment."""
+        ...
+
+    def expire_segments(self) -> FlowAnswer:
+        """Give up connections that say too little for too long."""
+        ...
+
+    def inherit(self, doors: Mapping[Destination, float]) -> None:
+        """Take over doors, each until an instant, that an agent before had opened."""
+        ...
+
+    def spare(self, flows: Iterable[FlowKey]) -> None:
+        """Let connections go on that were there before the gate."""
         ...
 
     def replace_policy(self, policy: Policy, own_addresses: Sequence[Address]) -> Sequence[LearnedAddress]:
@@ -101,6 +120,7 @@ class Outside:
     resolver: NameResolver
     probe: ControlProbe
     inspector: HostInspector
+    flow_queue: FlowQueue
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +221,7 @@ class Controller:
             except IsolatorError as error:
                 self._release_failed(error)
                 raise
-            self.outside.queue.close()
+            self._close_queues()
             self.gate.forget()
             last = self.isolation
             self.generation += 1
@@ -212,6 +232,21 @@ class Controller:
             scope = last.order.scope.value if last else ""
             self._tell(why, reason=order.comment, scope=scope)
             return self._outcome(changed=True)
+
+    def _open_queues(self) -> None:
+        """The gate listens: to datagrams in one queue, to connections in the next."""
+        self.outside.queue.open(self._queue_number, self.gate.handle)
+        try:
+            self.outside.flow_queue.open_flows(
+                self._queue_number + 1, self.gate.handle_segment, self.gate.expire_segments
+            )
+        except IsolatorError:
+            self.outside.queue.close()
+            raise
+
+    def _close_queues(self) -> None:
+        self.outside.flow_queue.close()
+        self.outside.queue.close()
 
     def _isolate(self, isolation: Isolation, own: Sequence[Address]) -> Outcome:
         ruleset = compile_policy(isolation.policy, self._queue_number)
@@ -232,8 +267,9 @@ class Controller:
             )
             raise
         try:
-            self.outside.queue.open(self._queue_number, self.gate.handle)
+            self._open_queues()
             ended = self.enforcement.isolate(ruleset, learned)
+            self.gate.spare(self.enforcement.spared)
             self._confirm(isolation, learned)
             self._save(HostState.ISOLATED)
         except IsolatorError as error:
@@ -249,7 +285,7 @@ class Controller:
         self.enforcement.check(ruleset)
         self.gate.replace_policy(isolation.policy, own)
         # The rules that stand send our own look-ups to the gate: it must listen before they are made.
-        self.outside.queue.open(self._queue_number, self.gate.handle)
+        self._open_queues()
         try:
             self._preload(isolation)
             learned = self._learned()
@@ -258,7 +294,7 @@ class Controller:
             self.isolation, self.ruleset = isolation, ruleset
             self._save(HostState.ISOLATED)
         except IsolatorError:
-            self.outside.queue.close()
+            self._close_queues()
             self.gate.forget()
             self.isolation = self.ruleset = None
             raise
@@ -379,15 +415,17 @@ class Controller:
             # look-ups go through the gate, which therefore listens before they are made.
             self.enforcement.inherit()
             self.gate.replace_policy(isolation.policy, own)
-            self.outside.queue.open(self._queue_number, self.gate.handle)
+            self.gate.inherit(self.enforcement.inherited_doors())
+            self._open_queues()
             self.enforcement.repair(self.ruleset, ())
             self._preload(isolation)
             now = self.outside.clock.boottime()
             self.outside.backend.learn(elements_of(self._learned(), now=now))
         else:
             learned = self._fill_gate(isolation, own)
-            self.outside.queue.open(self._queue_number, self.gate.handle)
+            self._open_queues()
             self.enforcement.replace(self.ruleset, learned)
+            self.gate.spare(self.enforcement.spared)
         LOG.info("isolation of %s is in force again", isolation.since)
         return isolation
 
@@ -546,7 +584,7 @@ class Controller:
                 f"{error.sentence}; the roll-back failed too ({worse.sentence}): the host stays isolated"
             )
             raise IsolatorError(error.code, "roll_back", sentence) from worse
-        self.outside.queue.close()
+        self._close_queues()
         self.state, self.isolation, self.ruleset = HostState.CONNECTED, None, None
         self.generation = generation
         self._save(HostState.CONNECTED)
@@ -560,6 +598,7 @@ class Controller:
         self.isolation = old
         self.enforcement.inherit()
         self._fill_gate(old, own)
+        self.gate.inherit(self.enforcement.inherited_doors())
         self.ruleset = was or compile_policy(old.policy, self._queue_number)
         self._save(HostState.ISOLATED)
         if self.enforcement.verify(self.ruleset):

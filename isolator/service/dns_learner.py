@@ -1,10 +1,10 @@
-"""Judges queued DNS packets: bytes to values, the gate's ruling, addresses into the kernel first."""
+"""Judges queued packets: bytes to values, the gate's ruling, addresses into the kernel first."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from threading import Lock
 
 from allowlists.index import Index
@@ -12,10 +12,12 @@ from isolator.core.decide import MAX_QUERY, DnsGate, GateLimits, Ruling, gate_po
 from isolator.core.learned_elements import elements_of
 from isolator.model.datagram import Datagram
 from isolator.model.dns import DnsMessage, LocalReply, Rcode
-from isolator.model.flow import Address, Hook, LearnedAddress
+from isolator.model.flow import Address, Destination, Hook, LearnedAddress
 from isolator.model.policy import Policy
+from isolator.model.segment import FlowKey
 from isolator.model.verdict import Decision, Reason, Verdict
-from isolator.ports import Clock, FilterBackend, QueueAnswer, QueuedPacket
+from isolator.ports import Clock, FilterBackend, FlowAnswer, QueueAnswer, QueuedPacket
+from isolator.service.flow_judge import FlowJudge
 from isolator.wire.dns_message import parse_dns
 from isolator.wire.dns_render import render_format_error, render_local_answer
 from isolator.wire.ip_packet import parse_ip, parse_udp, render_udp
@@ -37,6 +39,7 @@ class DnsLearner:
         self._backend = backend
         self._clock = clock
         self._gate = DnsGate(limits=limits)
+        self._flows = FlowJudge(self._gate, self._learn)
         self._lock = Lock()
         self._counts: Counter[Reason] = Counter()
         self._unreadable: Counter[Unreadable] = Counter()
@@ -53,6 +56,32 @@ class DnsLearner:
             self._counts[ruling.decision.reason] += 1
         return QueueAnswer(ruling.decision.verdict, reply)
 
+    def handle_segment(self, packet: QueuedPacket, number: int) -> FlowAnswer:
+        """Judge one TCP segment; what cannot be judged is dropped."""
+        with self._lock:
+            try:
+                return self._flows.judge(packet, number, self._clock.boottime())
+            except Exception:  # noqa: BLE001  # the loop must go on: the packet does not, and it is logged
+                self._flows.lose(number)
+                self._counts[Reason.GATE_ERROR] += 1
+                self._log_fault()
+                return FlowAnswer(dropped=(number,))
+
+    def expire_segments(self) -> FlowAnswer:
+        """Give up connections that say too little for too long; call it every second or so."""
+        with self._lock:
+            return self._flows.expire(self._clock.boottime())
+
+    def inherit(self, doors: Mapping[Destination, float]) -> None:
+        """Take over doors, each until an instant, that an agent before had opened: their names are lost."""
+        with self._lock:
+            self._flows.inherit(doors)
+
+    def spare(self, flows: Iterable[FlowKey]) -> None:
+        """Let connections go on that were there before the gate."""
+        with self._lock:
+            self._flows.spare(flows)
+
     def replace_policy(self, policy: Policy, own_addresses: Sequence[Address]) -> Sequence[LearnedAddress]:
         """Judge by another policy from now on; gives the learned addresses that it no longer covers.
 
@@ -61,12 +90,14 @@ class DnsLearner:
         """
         wanted = gate_policy(policy, Index(policy.entries), own_addresses)
         with self._lock:
+            self._flows.replace_policy(policy)
             return self._gate.replace_policy(wanted, self._clock.boottime())
 
     def forget(self) -> None:
         """Forget what was learned: call it when the kernel's table is gone, or nothing is learned again."""
         with self._lock:
             self._gate.names.clear()
+            self._flows.forget()
 
     def preload(
         self, answers: Mapping[str, Sequence[tuple[Address, int]]], now: float
@@ -95,12 +126,12 @@ class DnsLearner:
     def counters(self) -> Mapping[Reason, int]:
         """Give how many packets were decided for which reason so far; reasons not met are left out."""
         with self._lock:
-            return Counter(self._counts)
+            return self._counts + self._flows.counters()
 
     def unreadable(self) -> Mapping[Unreadable, int]:
         """Give how many packets could not be read so far, by what was wrong with them."""
         with self._lock:
-            return Counter(self._unreadable)
+            return self._unreadable + self._flows.unreadable
 
     def _judge(self, queued: QueuedPacket) -> tuple[Ruling, bytes | None]:
         if queued.hook is Hook.FORWARD:
@@ -136,10 +167,14 @@ class DnsLearner:
         except ParseError as error:
             return self._count(error), None
         ruling = self._gate.judge_answer(datagram, message, now)
-        if ruling.learned:
-            self._backend.learn(elements_of(ruling.learned, now=now))
-        self._gate.confirm(ruling)
+        self._learn(ruling)
         return ruling, _reply(ruling, _turned(datagram), message)
+
+    def _learn(self, ruling: Ruling) -> None:
+        """What an answer opens: first in the kernel, then in the table."""
+        if ruling.learned:
+            self._backend.learn(elements_of(ruling.learned, now=self._clock.boottime()))
+        self._gate.confirm(ruling)
 
     def _count(self, error: ParseError) -> Ruling:
         self._unreadable[error.kind] += 1

@@ -16,7 +16,7 @@ from isolator.core.compiler import EMBEDDED, LEARNED, SEEN, SETS
 from isolator.core.learned_elements import by_set, doors_of, elements_of
 from isolator.core.trace import trace
 from isolator.model.failure import FailureCode, IsolatorError
-from isolator.model.flow import Destination, LearnedAddress, Packet
+from isolator.model.flow import Destination, LearnedAddress, Packet, Transport
 from isolator.model.ruleset import (
     AddElements,
     AddressSet,
@@ -26,9 +26,11 @@ from isolator.model.ruleset import (
     Ruleset,
     Transaction,
 )
+from isolator.model.segment import FlowKey
 from isolator.model.verdict import Verdict
 from isolator.ports import Clock, EndedFlows, FilterBackend, FlowTable
 from isolator.render.nft import expected_table
+from isolator.service.policy_builder import CONTROL_LIST, EXCLUSION_LIST
 
 T = TypeVar("T")
 
@@ -48,6 +50,8 @@ class Enforcement:
     """The table as it was listed last, for a report right after an order was verified."""
     took_ms: dict[str, float] = field(default_factory=dict)
     """How long the last commit, flow ending and read-back took, for the order's report."""
+    spared: list[FlowKey] = field(default_factory=list)
+    """Connections that the last isolation left alone although nobody has heard whom they named."""
     inherited: tuple[tuple[AddressSet, ElementKey, float], ...] = ()
     """Learned elements that are in the kernel although nobody knows their names any more, with the boot
     time until when. They are kept as they are; a new policy cannot judge them and drops them."""
@@ -70,13 +74,31 @@ class Enforcement:
             if each.timeout_s is not None
         )
 
+    def inherited_doors(self) -> dict[Destination, float]:
+        """What was taken over and may be connected to, with the boot time until when."""
+        return {
+            key: until
+            for spec, key, until in self.inherited
+            if spec.name in LEARNED.values() and isinstance(key, Destination)
+        }
+
     def isolate(self, ruleset: Ruleset, learned: Sequence[LearnedAddress]) -> EndedFlows:
-        """From connected to isolated: two commits, old flows ended, read back."""
+        """From connected to isolated: two commits, old flows ended, read back.
+
+        No connection has named a host to the gate yet, so those to learned doors end too; `spared` has
+        those to doors that the controller's name or an exclusion opened, for the gate to let them go on.
+        """
         elements = self._elements(learned)
         remnant = self.backend.observe() is not None
         self.backend.apply(plan.prepare(ruleset, elements, remnant=remnant))
         self._timed("commit_ms", lambda: self.backend.apply(plan.arm(ruleset)))
-        return self._settle(ruleset, elements)
+        self.spared = []
+        kept = frozenset(
+            each.destination
+            for each in learned
+            if each.entry.rpartition("#")[0] in (CONTROL_LIST, EXCLUSION_LIST)
+        )
+        return self._settle(ruleset, elements, kept)
 
     def replace(self, ruleset: Ruleset, learned: Sequence[LearnedAddress]) -> EndedFlows:
         """Whatever is there: after this it is exactly the ruleset, and never less in between.
@@ -183,9 +205,29 @@ class Enforcement:
             self.repairs += 1
         return found
 
-    def _settle(self, ruleset: Ruleset, learned: Mapping[str, tuple[Element, ...]]) -> EndedFlows:
+    def _settle(
+        self,
+        ruleset: Ruleset,
+        learned: Mapping[str, tuple[Element, ...]],
+        kept: frozenset[Destination] | None = None,
+    ) -> EndedFlows:
+        """End what may not go on, and read back. `kept`: of the learned doors only flows to these go on."""
         held = {name: frozenset(each.key for each in elements) for name, elements in learned.items()}
-        ended = self._timed("flows_ms", lambda: self.flows.end(lambda p: _may_go_on(ruleset, p, held)))
+
+        def may_go_on(packet: Packet) -> bool:
+            if trace(ruleset, packet, held).verdict is Verdict.ACCEPT:
+                return True
+            if trace(ruleset, packet, held, gate=Verdict.ACCEPT).verdict is not Verdict.ACCEPT:
+                return False
+            flow = _flow(packet)
+            if flow is None or kept is None:
+                return True  # a flow to a resolver goes on under the gate
+            if Destination(flow.server, Transport.TCP, flow.server_port) not in kept:
+                return False
+            self.spared.append(flow)
+            return True
+
+        ended = self._timed("flows_ms", lambda: self.flows.end(may_go_on))
         found = self._timed("verify_ms", lambda: self.verify(ruleset))
         if found:
             raise IsolatorError(
@@ -213,9 +255,11 @@ class Enforcement:
         return result
 
 
-def _may_go_on(ruleset: Ruleset, packet: Packet, learned: Mapping[str, frozenset[ElementKey]]) -> bool:
-    """A flow to a resolver goes on under the gate; every other one needs the rules' accept."""
-    return trace(ruleset, packet, learned, gate=Verdict.ACCEPT).verdict is Verdict.ACCEPT
+def _flow(packet: Packet) -> FlowKey | None:
+    """The connection of a packet on its way out; None when it is no TCP."""
+    if packet.protocol != "tcp" or packet.source_port is None or packet.destination_port is None:
+        return None
+    return FlowKey(packet.source, packet.source_port, packet.destination, packet.destination_port)
 
 
 def _ms_since(started: float) -> float:

@@ -108,10 +108,17 @@ def _explain_address(rules: Rules, asked: Asked, address: Address) -> Explanatio
 
 
 def _sentence(door: Destination, walk: Walk, entry: str | None, name: str | None) -> str:
+    if walk.verdict is Verdict.ACCEPT and walk.reason is Reason.LEARNED_ADDRESS and entry is not None:
+        needed = (
+            ", to connections with a server name that is listed" if door.transport is Transport.TCP else ""
+        )
+        return f"{door} is open{needed} ({walk.reason.value}, entry {entry}, {name})"
     if walk.verdict is Verdict.ACCEPT:
         return f"{door} is open ({walk.reason.value}" + (f", entry {entry}, {name})" if entry else ")")
     if walk.verdict is Verdict.QUEUE:
         return f"{door} is a resolver: each query is judged by the name it asks for"
+    if walk.reason is Reason.QUIC_REFUSED:
+        return f"{door} is shut ({walk.reason.value}): QUIC hides the server name, clients fall back to TCP"
     return f"{door} is shut ({walk.reason.value}): no entry opens it, and the sender is told at once"
 
 
@@ -142,7 +149,9 @@ def _walk(rules: Rules, door: Destination) -> Walk:
         name: frozenset(each.key for each in elements)
         for name, elements in by_set(elements_of(rules.learned, now=rules.now)).items()
     }
-    return trace(rules.ruleset, packet, held)
+    walk = trace(rules.ruleset, packet, held)
+    named = walk.verdict is Verdict.QUEUE and any(each.destination == door for each in rules.learned)
+    return trace(rules.ruleset, packet, held, gate=Verdict.ACCEPT) if named else walk
 
 
 def _rule_shown(rules: Rules, walk: Walk) -> str:

@@ -20,15 +20,29 @@ DROPPING = frozenset(
         Reason.FORWARDED,
         Reason.FRAGMENT,
         Reason.DNS_UNJUDGED,
+        Reason.FLOW_UNJUDGED,
+        Reason.QUIC_REFUSED,
         Reason.RESOLVER_NOT_APPROVED,
     }
 )
 """Kernel counters of packets that did not pass."""
 
-GATE_PASSING = frozenset({Reason.DNS_NAME_ALLOWED, Reason.DNS_ANSWER_LEARNED, Reason.DNS_ANSWER_EMPTY})
-"""Gate counters of packets that passed; the gate's others were dropped or answered here."""
+GATE_PASSING = frozenset(
+    {
+        Reason.DNS_NAME_ALLOWED,
+        Reason.DNS_ANSWER_LEARNED,
+        Reason.DNS_ANSWER_EMPTY,
+        Reason.HANDSHAKE,
+        Reason.FIRST_BYTES_HELD,
+        Reason.TLS_NAME_ALLOWED,
+        Reason.HTTP_HOST_ALLOWED,
+        Reason.LISTED_NETWORK,
+        Reason.EXCLUSION,
+    }
+)
+"""Gate counters of packets that passed, or waited for more; the others were dropped or answered here."""
 
-LAYERS = ("inet input", "inet output", "inet forward", "dns gate")
+LAYERS = ("inet input", "inet output", "inet forward", "dns gate", "name gate")
 
 
 def status(controller: Controller, *, just_verified: bool = False) -> dict[str, Any]:
@@ -70,6 +84,7 @@ def status(controller: Controller, *, just_verified: bool = False) -> dict[str, 
         "learned": _learned(controller),
         "counters": _counters(controller, observed),
         "queue": dict(controller.outside.queue.statistics()),
+        "flow_queue": dict(controller.outside.flow_queue.statistics()),
     }
 
 
@@ -96,7 +111,8 @@ def _counters(controller: Controller, observed: ObservedTable | None) -> dict[st
         known = name in Reason._value2member_map_
         (dropped if not known or Reason(name) in DROPPING else accepted)[name] = count
     for reason, count in controller.gate.counters().items():
-        (accepted if reason in GATE_PASSING else dropped)[reason.value] = count
+        counted = accepted if reason in GATE_PASSING else dropped
+        counted[reason.value] = counted.get(reason.value, 0) + count
     return {"accepted": accepted, "dropped": dropped}
 
 

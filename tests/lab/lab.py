@@ -157,11 +157,14 @@ class Lab:
     @property
     def reach(self) -> Reach:
         """Probes out of the device."""
-        return Reach(self.device, self.ca_pem)
+        return Reach(self.device, self.ca_pem, known=self._known())
+
+    def _known(self) -> Mapping[str, str]:
+        return {} if self._resolver is None else self._resolver.known
 
     def reach_from(self, namespace: Namespace, timeout_s: float = 1.0) -> Reach:
         """Probes out of another namespace."""
-        return Reach(namespace, self.ca_pem, timeout_s)
+        return Reach(namespace, self.ca_pem, timeout_s, self._known())
 
     def set_resolvers(self, addresses: Sequence[str]) -> None:
         """What /etc/resolv.conf names inside the namespaces, from now on; none is allowed."""

@@ -6,14 +6,15 @@ resolvers over plain DNS, so a result says what the wire did, not what a stub re
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import secrets
 import socket
 import ssl
 import struct
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import dns.exception
@@ -23,7 +24,7 @@ import dns.rdatatype
 
 from tests.lab import zone
 from tests.lab.namespace import Namespace
-from tests.lab.ports import ECHO, HTTP, TLS
+from tests.lab.ports import ECHO, HTTP, STREAM, TLS
 from tests.lab.session import Session, describe
 
 
@@ -49,13 +50,18 @@ class Reach:
     ca_pem: Path
     timeout_s: float = 1.0
     """For each step of a probe."""
+    known: Mapping[str, str] = field(default_factory=dict)
+    """Names by address: a probe by address names the host too, as a program that has asked before does."""
 
     def dns(self, name: str, qtype: str = "A", *, server: str | None = None, tcp: bool = False) -> Result:
         """Ask for a name; ok when at least one address came back, in order and separated by spaces."""
         return _timed(lambda: " ".join(self._resolve(name, qtype, server, tcp)))
 
     def tcp(self, host: str, port: int = ECHO, *, family: int = socket.AF_INET) -> Result:
-        """Connect, send a word and get it back (an echo port); ``host`` is a name or an address."""
+        """Connect, send a word and get it back (an echo port); ``host`` is a name or an address.
+
+        Where the host has a name, the conversation begins with a ClientHello that says it.
+        """
         return _timed(lambda: self._echo_over_tcp(host, port, family))
 
     def connect(self, host: str, port: int, *, family: int = socket.AF_INET) -> Result:
@@ -110,12 +116,37 @@ class Reach:
         except BaseException:
             sock.close()
             raise
+        try:
+            if kind == socket.SOCK_STREAM and port != STREAM:
+                self._greet(sock, host)
+        except BaseException:
+            sock.close()
+            raise
         return Session(sock)
 
     def resolvers(self) -> tuple[str, ...]:
         """The namespace's resolvers, as its /etc/resolv.conf names them."""
         lines = (line.split() for line in self.namespace.resolv_conf.read_text().splitlines())
         return tuple(words[1] for words in lines if words[:1] == ["nameserver"])
+
+    def _greet(self, sock: socket.socket, host: str) -> None:
+        """Say who is meant, and take the echo of it."""
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            name: str | None = host
+        else:
+            name = self.known.get(host)
+        if name is None:
+            return
+        hello = client_hello(name)
+        sock.sendall(hello)
+        left = len(hello)
+        while left > 0:
+            piece = sock.recv(left)
+            if not piece:
+                raise _Stopped("closed")
+            left -= len(piece)
 
     def _connected(self, host: str, port: int, family: int) -> socket.socket:
         address = self._address(host, family)
@@ -132,6 +163,7 @@ class Reach:
         word = secrets.token_hex(8).encode()
         with self._connected(host, port, family) as sock:
             peer = str(sock.getpeername()[0])
+            self._greet(sock, host)
             sock.sendall(word)
             got = b""
             while len(got) < len(word):
@@ -194,6 +226,15 @@ class Reach:
             while (reply := sock.recv(65535))[:2] != query[:2]:
                 sock.settimeout(max(0.001, deadline - time.monotonic()))  # a flood of wrong ids ends too
             return reply
+
+
+def client_hello(name: str) -> bytes:
+    """The first bytes that Python's TLS client sends to a host of that name."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname=name)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read()
 
 
 def _get(sock: socket.socket, host: str) -> str:

@@ -33,16 +33,19 @@ class Resolver:
     ) -> None:
         setting = {"addresses": list(addresses), "port": port}
         self._first = tuple(hosts)
+        self.known: dict[str, str] = {}
+        """A name of each address; of several the one that was put last, of the first hosts the first."""
         self._service = Service(router, "tests.lab.resolver_process", [json.dumps(setting)], log)
 
     def ready(self) -> None:
         """Wait until it listens and knows its first names."""
         self._service.hear()
-        self.put(*self._first)
+        self.put(*reversed(self._first))
 
     def put(self, *hosts: Host) -> None:
         """Add or replace names; in force when this returns."""
         self._service.ask({"do": "put", "hosts": [asdict(host) for host in hosts]})
+        self.known.update(_names_of(hosts))
 
     def drop(self, *names: str) -> None:
         """Take names out: NXDOMAIN from now on."""
@@ -68,3 +71,8 @@ class Resolver:
     def close(self) -> None:
         """Stop answering: from now on queries meet a closed port."""
         self._service.close()
+
+
+def _names_of(hosts: Iterable[Host]) -> dict[str, str]:
+    named = (host for host in hosts if not host.name.startswith("*"))
+    return {address: host.name for host in named for address in (*host.v4, *host.v6)}

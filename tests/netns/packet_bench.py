@@ -23,7 +23,7 @@ from types import TracebackType
 from isolator.adapters.nftables import NftablesBackend
 from isolator.adapters.nftables.engine import Library
 from isolator.core import plan
-from isolator.core.compiler import QUEUE_CHAIN
+from isolator.core.compiler import QUEUE_CHAINS
 from isolator.model.flow import Hook
 from isolator.model.ruleset import TABLE, Ruleset
 from tests.lab import kernel
@@ -153,14 +153,15 @@ class PacketBench:
         self._open += self._wire.values()
 
     def isolate(self, ruleset: Ruleset, *, feed_queue: bool) -> None:
-        """Put the ruleset in force with what was learned; without the feeding rule nobody judges DNS."""
+        """Put the ruleset in force with what was learned; without the feeding rules nobody judges."""
         with inside(self.device):
             backend = NftablesBackend()
             backend.apply(plan.prepare(ruleset, learned()))
             backend.apply(plan.arm(ruleset))
             backend.close()
         if not feed_queue:
-            _run(["ip", "netns", "exec", self.device, "nft", "flush", "chain", "inet", TABLE, QUEUE_CHAIN])
+            for chain in QUEUE_CHAINS:
+                _run(["ip", "netns", "exec", self.device, "nft", "flush", "chain", "inet", TABLE, chain])
 
     def send(self, rows: tuple[Row, ...]) -> dict[str, Seen]:
         """Send the rows one after the other and tell what became of each, by name."""

@@ -81,30 +81,22 @@ def _filled(packet: Packet, more: dict[str, Any]) -> Packet:
 
 
 def _outgoing(w: World) -> Iterator[tuple[str, Packet, Verdict, Reason]]:
-    yield "listed address and port", _out(w, w.listed), ACCEPT, Reason.LEARNED_ADDRESS
-    yield "listed address, data", _out(w, w.listed, tcp_flags=DATA), ACCEPT, Reason.LEARNED_ADDRESS
     yield "listed address, other port", _out(w, w.listed, port=444), REJECT, Reason.NOT_LISTED
-    yield "listed address, other transport", _out(w, w.listed, "udp"), REJECT, Reason.NOT_LISTED
+    yield "listed address, QUIC", _out(w, w.listed, "udp"), REJECT, Reason.QUIC_REFUSED
+    yield "listed address, other transport", _out(w, w.listed, "udp", 444), REJECT, Reason.NOT_LISTED
+    yield "a datagram door of QUIC", _out(w, w.clock, "udp"), REJECT, Reason.QUIC_REFUSED
     yield "listed datagram door", _out(w, w.clock, "udp", 123), ACCEPT, Reason.LEARNED_ADDRESS
     yield "datagram door by TCP", _out(w, w.clock, "tcp", 123), REJECT, Reason.NOT_LISTED
     yield "unlisted, opening", _out(w, w.unlisted), REJECT, Reason.NOT_LISTED
     yield "unlisted, data", _out(w, w.unlisted, tcp_flags=DATA), REJECT, Reason.NOT_LISTED
     yield "unlisted, reset", _out(w, w.unlisted, tcp_flags=_flags("rst")), REJECT, Reason.NOT_LISTED
-    yield "unlisted, datagram", _out(w, w.unlisted, "udp"), REJECT, Reason.NOT_LISTED
+    yield "unlisted, datagram", _out(w, w.unlisted, "udp", 444), REJECT, Reason.NOT_LISTED
+    yield "unlisted, QUIC", _out(w, w.unlisted, "udp"), REJECT, Reason.QUIC_REFUSED
     yield "network, inside", _out(w, w.in_network), ACCEPT, Reason.LISTED_NETWORK
     yield "network, other port", _out(w, w.in_network, port=80), REJECT, Reason.NOT_LISTED
     yield "network, outside", _out(w, w.beside_network), REJECT, Reason.NOT_LISTED
     yield "control channel", _out(w, w.control, port=8443), ACCEPT, Reason.CONTROL_CHANNEL
     yield "control, other port", _out(w, w.control), REJECT, Reason.NOT_LISTED
-    yield "expired answer, opening", _out(w, w.seen), REJECT, Reason.NOT_LISTED
-    yield "expired answer, data", _out(w, w.seen, tcp_flags=DATA), ACCEPT, Reason.ESTABLISHED_FLOW
-    yield (
-        "expired answer, syn+fin",
-        _out(w, w.seen, tcp_flags=_flags("syn", "fin")),
-        REJECT,
-        Reason.NOT_LISTED,
-    )
-    yield "DNS by TCP", _out(w, w.resolver, "tcp", 53), REJECT, Reason.NOT_LISTED
     yield "DNS over TLS", _out(w, w.resolver, "tcp", 853), REJECT, Reason.NOT_LISTED
     yield "DNS, other resolver", _out(w, w.other_resolver, "udp", 53), REJECT, Reason.RESOLVER_NOT_APPROVED
     yield (
@@ -149,7 +141,7 @@ def _incoming(w: World) -> Iterator[tuple[str, Packet, Verdict, Reason]]:
     yield "unlisted sends data", _in(w, w.unlisted, tcp_flags=DATA), *shut
     yield "unlisted datagram", _in(w, w.unlisted, "udp"), *shut
     yield "answer of another resolver", _in(w, w.other_resolver, "udp", 53), *shut
-    yield "DNS answer by TCP", _in(w, w.resolver, "tcp", 53, tcp_flags=DATA), *shut
+    yield "DNS answer by TCP, stranger", _in(w, w.other_resolver, "tcp", 53, tcp_flags=DATA), *shut
     yield "exclusion answers", _in(w, w.partner, port=8080, tcp_flags=SYN_ACK), ACCEPT, Reason.EXCLUSION
     yield "exclusion opens", _in(w, w.partner, port=8080, tcp_flags=SYN), *shut
     yield "user's exclusion answers", _in(w, w.for_user, "udp", 9), ACCEPT, Reason.EXCLUSION
@@ -277,16 +269,39 @@ def _rows_of(w: World) -> Iterator[Row]:
 
 
 def _judged(w: World) -> Iterator[Row]:
-    """DNS with the configured resolver: by the gate's word only."""
-    ask, answer = _out(w, w.resolver, "udp", 53), _in(w, w.resolver, "udp", 53)
+    """What passes by the gate's word only: DNS with the configured resolver, and connections by name."""
     v = f"v{w.version}"
-    for name, packet, refused in ((f"query, {v}", ask, REJECT), (f"answer, {v}", answer, DROP)):
-        yield Row(f"{name}, approved", packet, ACCEPT, Reason.DNS_APPROVED, gate=ACCEPT)
-        yield Row(f"{name}, refused by the gate", packet, DROP, Reason.DNS_UNJUDGED, gate=DROP, moves=0)
-        yield Row(f"{name}, nobody judges", packet, refused, Reason.DNS_UNJUDGED)
-    forged = replace(ask, approved=True)
-    yield Row(f"query, {v}, forged mark", forged, REJECT, Reason.DNS_UNJUDGED)
-    yield Row(f"query, {v}, forged mark, refused", forged, DROP, Reason.DNS_UNJUDGED, gate=DROP, moves=0)
+    ask, answer = _out(w, w.resolver, "udp", 53), _in(w, w.resolver, "udp", 53)
+    asks, answers = _out(w, w.resolver, "tcp", 53), _in(w, w.resolver, "tcp", 53, tcp_flags=DATA)
+    dns = (Reason.DNS_APPROVED, Reason.DNS_UNJUDGED)
+    for name, packet, refused, (passed, unjudged) in (
+        ("query", ask, REJECT, dns),
+        ("answer", answer, DROP, dns),
+        ("DNS by TCP", asks, REJECT, (Reason.DNS_APPROVED, Reason.FLOW_UNJUDGED)),
+        ("DNS answer by TCP", answers, DROP, dns),
+        ("listed door", _out(w, w.listed), REJECT, (Reason.LEARNED_ADDRESS, Reason.FLOW_UNJUDGED)),
+        (
+            *("listed door, data", _out(w, w.listed, tcp_flags=DATA), REJECT),
+            (Reason.LEARNED_ADDRESS, Reason.FLOW_UNJUDGED),
+        ),
+        (
+            *("expired answer, data", _out(w, w.seen, tcp_flags=DATA), REJECT),
+            (Reason.ESTABLISHED_FLOW, Reason.FLOW_UNJUDGED),
+        ),
+    ):
+        yield Row(f"{name}, {v}, approved", packet, ACCEPT, passed, gate=ACCEPT)
+        waited = Reason.FLOW_UNJUDGED if packet.protocol == "tcp" else unjudged
+        yield Row(f"{name}, {v}, refused by the gate", packet, DROP, waited, gate=DROP, moves=0)
+        yield Row(f"{name}, {v}, nobody judges", packet, refused, unjudged)
+        forged = replace(packet, approved=True)
+        if packet.hook is Hook.OUTPUT:
+            yield Row(f"{name}, {v}, forged mark", forged, refused, unjudged)
+            yield Row(f"{name}, {v}, forged mark, refused", forged, DROP, unjudged, gate=DROP, moves=0)
+    for name, flags in (("opening", SYN), ("syn+fin", _flags("syn", "fin"))):
+        old = _out(w, w.seen, tcp_flags=flags)
+        yield Row(f"expired answer, {v}, {name}", old, REJECT, Reason.FLOW_UNJUDGED)
+        # Even a gate that errs does not open what has expired.
+        yield Row(f"expired answer, {v}, {name}, approved", old, REJECT, Reason.NOT_LISTED, gate=ACCEPT)
 
 
 def _odd(w: World) -> Iterator[Row]:
@@ -317,7 +332,7 @@ def _odd(w: World) -> Iterator[Row]:
     lie = replace(_out(w, w.unlisted, "tcp"), source=w.other_resolver)
     # The kernel's reset goes to the source that was named, meets the same rule and ends there.
     yield Row(f"forged source, TCP, {v}", lie, REJECT, Reason.NOT_LISTED, moves=2)
-    datagram = replace(_out(w, w.unlisted, "udp"), source=w.other_resolver)
+    datagram = replace(_out(w, w.unlisted, "udp", 444), source=w.other_resolver)
     yield Row(f"forged source, UDP, {v}", datagram, REJECT, Reason.NOT_LISTED, moves=2)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from isolator.adapters.nfqueue import NfqueueQueue
-from isolator.core.compiler import QUEUE_CHAIN, compile_policy
+from isolator.core.compiler import QUEUE_CHAINS, compile_policy
 from isolator.core.trace import trace
 from isolator.model.flow import Hook
 from isolator.model.ruleset import ElementKey, Ruleset
@@ -38,12 +38,14 @@ def ruled() -> Iterator[Mapping[str, Seen]]:
     with PacketBench() as bench:
         bench.isolate(RULESET, feed_queue=True)
         seen: dict[str, Seen] = {}
-        queue = NfqueueQueue()
+        queue, flows = NfqueueQueue(), NfqueueQueue()
         for verdict in (Verdict.ACCEPT, Verdict.DROP):
             with inside(bench.device):
                 queue.open(QUEUE_NUMBER, _says(verdict))
+                flows.open(QUEUE_NUMBER + 1, _says(verdict))
             seen |= bench.send(tuple(row for row in JUDGED if row.gate is verdict))
             queue.close()
+            flows.close()
     with PacketBench() as bench:
         bench.isolate(RULESET, feed_queue=False)
         yield seen | bench.send(UNJUDGED)
@@ -94,7 +96,7 @@ def _rules(row: Row) -> Ruleset:
     """The ruleset; without its feeding rule when nobody is to judge."""
     if row.gate is not None:
         return RULESET
-    unfed = tuple(replace(each, rules=()) if each.name == QUEUE_CHAIN else each for each in RULESET.chains)
+    unfed = tuple(replace(each, rules=()) if each.name in QUEUE_CHAINS else each for each in RULESET.chains)
     return replace(RULESET, chains=unfed)
 
 

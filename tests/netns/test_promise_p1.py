@@ -59,8 +59,12 @@ def outward(lab: Lab) -> list[Attempt]:
         *everything_to("unlisted", far.v6),
         *everything_to("neighbour", neighbour.v4),
         *everything_to("neighbour", neighbour.v6),
-        *everything_to("router", ROUTER.v4),
-        *everything_to("router", ROUTER.v6),
+        *(
+            each
+            for there in (ROUTER.v4, ROUTER.v6)
+            for each in everything_to("router", there)
+            if (each.protocol, each.port) != (TCP, 53)
+        ),
         *everything_to("neighbour's link-local", link_local(lab, lab.neighbour, "eth0")),
         *(each for there in (LISTED4, LISTED6, NAMED4, NAMED6) for each in beside_the_door(there)),
         *(
@@ -108,7 +112,7 @@ def is_allowed(frame: Frame, raw: bytes) -> bool:
     """May this leave, by the letter of the promise?"""
     there = (frame.protocol, frame.destination, frame.destination_port)
     doors = {(TCP, address, ECHO) for address in (LISTED4, LISTED6, NAMED4, NAMED6)}
-    resolvers = {(UDP, ROUTER.v4, 53), (UDP, ROUTER.v6, 53)}
+    resolvers = {(protocol, there, 53) for protocol in (UDP, TCP) for there in (ROUTER.v4, ROUTER.v6)}
     discovery = frame.protocol == ICMPV6 and raw[54] in DISCOVERY
     return there in doors | resolvers or discovery
 
@@ -129,18 +133,18 @@ def test_nothing_leaves_but_to_listed_destinations(scene: Scene) -> None:
     assert {kind for way, kind in report.frames if way is Direction.FROM_DEVICE} <= {_ARP, _IPV4, _IPV6}
 
 
-def test_dns_over_tcp_is_shut_even_to_the_own_resolver(scene: Scene) -> None:
-    """Its queries cannot be judged packet by packet."""
+def test_dns_over_tcp_is_judged_by_name(scene: Scene) -> None:
+    """To the own resolver a connection is opened, and a query for a name that is not listed ends it."""
     reach = scene.lab.reach
-    assert reach.dns(NAMED, server=ROUTER.v4, tcp=True).ok
-    assert reach.dns(NAMED, server=ROUTER.v6, tcp=True).ok
+    for name in (NAMED, world.UNLISTED):
+        assert reach.dns(name, server=ROUTER.v4, tcp=True).ok
+        assert reach.dns(name, server=ROUTER.v6, tcp=True).ok
     scene.isolate()
-    with scene.lab.judge.watch() as sniffer:
-        for server in (ROUTER.v4, ROUTER.v6):
-            assert reach.dns(NAMED, server=server, tcp=True).detail == "ECONNREFUSED"
-            assert reach.dns(NAMED, server=server).ok
-        report = sniffer.report()
-    assert not [frame for frame in left(report) if frame.protocol == TCP]
+    scene.lab.resolver.clear()
+    for server in (ROUTER.v4, ROUTER.v6):
+        assert reach.dns(NAMED, server=server, tcp=True).ok
+        assert reach.dns(world.UNLISTED, server=server, tcp=True).detail == "ECONNRESET"
+    assert scene.lab.resolver.names() == {NAMED}
 
 
 def test_the_container_gets_nowhere(scene: Scene) -> None:

@@ -274,10 +274,10 @@ def out_of_order(lab: Lab) -> int:
 
 
 def test_listed_flows_go_on_and_lose_nothing(scene: Scene, flows: Flows) -> None:
-    """Idle and then active, uploading, and a stream that only the server feeds; by network and by name."""
+    """Idle and then active, uploading, and a stream that only the server feeds; to listed networks."""
     lab = scene.lab
     with lab.judge.watch(snap=96) as sniffer:
-        for name, there in (("v4", LISTED4), ("v6", LISTED6), ("named", NAMED)):
+        for name, there in (("v4", LISTED4), ("v6", LISTED6)):
             flows.open(f"idle {name}", lab, there, ECHO)
             flows.open(f"download {name}", lab, there, STREAM)
             flows.open(f"upload {name}", lab, there, ECHO)
@@ -300,6 +300,29 @@ def test_listed_flows_go_on_and_lose_nothing(scene: Scene, flows: Flows) -> None
         flows.chatters, 0
     )
     assert (LISTED4 in scene.tracked()) is scene.tracking
+
+
+def test_flows_to_a_shared_address_end_because_nobody_heard_whom_they_named(
+    scene: Scene, flows: Flows
+) -> None:
+    """The far end may be anybody behind that address; the client is told and comes back by name."""
+    lab = scene.lab
+    with lab.judge.watch(snap=96) as sniffer:
+        flows.open("idle", lab, NAMED, ECHO)
+        flows.open("download", lab, NAMED, STREAM)
+        flows.open("upload", lab, NAMED, ECHO)
+        flows.talk("upload")
+        ends = [flows.ends(name) for name in flows.sessions]
+        verified_ns, seen = isolate_and_watch(scene, sniffer)
+    for each in ends:
+        left = [frame.at_ns for frame in from_device(seen, each)]
+        assert left
+        assert max(left) <= verified_ns + SILENT_WITHIN_NS
+    for name in ("idle", "download"):
+        assert flows.sessions[name].told(), name
+    assert flows.chatters["upload"].stop() is not None
+    with lab.reach.session(NAMED) as again:
+        assert again.echoes()
 
 
 def read_stream(sock: socket.socket, seconds: float) -> bytes:

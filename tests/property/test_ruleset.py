@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isolator.core import plan
-from isolator.core.compiler import QUEUE_CHAIN, SETS, compile_policy
+from isolator.core.compiler import QUEUE_CHAINS, SETS, compile_policy
 from isolator.core.policy_document import decode_policy, encode_policy
 from isolator.core.trace import trace
 from isolator.model.flow import Address, Destination, Hook, Packet, Transport
@@ -148,7 +148,7 @@ def test_no_mark_that_a_packet_brings_opens_anything(policy: Policy, packet: Pac
 def test_dns_that_nobody_judged_never_passes(policy: Policy, resolver: Address, packet: Packet) -> None:
     """Whatever entries and exclusions say, and with the rule that feeds the queue in place or gone."""
     rules = compile_policy(replace(policy, resolvers=(resolver,)), 1)
-    unfed = tuple(replace(each, rules=()) if each.name == QUEUE_CHAIN else each for each in rules.chains)
+    unfed = tuple(replace(each, rules=()) if each.name in QUEUE_CHAINS else each for each in rules.chains)
     dns = replace(packet, protocol="udp", loopback=False, tcp_flags=frozenset())
     query = replace(dns, hook=Hook.OUTPUT, destination=resolver, destination_port=53, source_port=40_000)
     answer = replace(dns, hook=Hook.INPUT, source=resolver, source_port=53, destination_port=40_000)

@@ -11,18 +11,20 @@ from isolator.core.compiler import (
     CONTROL,
     DHCP,
     FILTER_PRIORITY,
+    FLOW_QUEUE_CHAIN,
     GATE_PRIORITY,
+    LEARNED,
     NETWORKS,
     QUEUE_CHAIN,
     RESOLVERS,
+    SEEN,
     SETS,
     compile_policy,
 )
 from isolator.model.flow import Destination, Hook, Transport
 from isolator.model.order import IsolationScope
 from isolator.model.policy import AllowedNetwork, ControlEndpoint, DhcpServer, Policy
-from isolator.model.ruleset import Action, Approved, Element, Jump, NetworkKey
-from isolator.model.verdict import Reason
+from isolator.model.ruleset import Action, Approved, Element, FlowApproved, Jump, NetworkKey
 from tests.golden.transactions import FULL, POLICIES, SELECTIVE
 
 BARE = Policy(IsolationScope.FULL, ())
@@ -110,7 +112,7 @@ def test_every_rule_of_a_filter_chain_is_counted_and_the_last_matches_all(name: 
     for chain in compile_policy(POLICIES[name], 1).chains:
         if not chain.name.startswith("filter_"):
             continue
-        assert all(rule.reason for rule in chain.rules)
+        assert all(rule.reason or isinstance(rule.action, Jump) for rule in chain.rules)
         assert chain.rules[-1].matches == ()
         assert chain.rules[-1].action is not Action.ACCEPT
 
@@ -131,16 +133,18 @@ def test_the_mark_alone_opens_nothing(name: str) -> None:
     for chain in compile_policy(POLICIES[name], 1).chains:
         for rule in chain.rules:
             if Approved() in rule.matches:
-                assert len(rule.matches) == 3
-                assert rule.reason is Reason.DNS_APPROVED
+                names = {getattr(match, "set_name", None) for match in rule.matches} - {None}
+                assert names <= {*LEARNED.values(), *SEEN.values(), *RESOLVERS.values()}
+                assert names
+            if FlowApproved() in rule.matches:
+                assert rule.action == Jump("flow_new")
 
 
-def test_the_queue_is_fed_by_one_rule_of_one_chain() -> None:
-    feeding = [
-        chain.name
-        for chain in compile_policy(FULL, 9).chains
-        for rule in chain.rules
-        if rule.action is Action.QUEUE
-    ]
-    assert feeding == [QUEUE_CHAIN]
-    assert compile_policy(FULL, 9).queue_number == 9
+@pytest.mark.parametrize(
+    ("action", "chain"), [(Action.QUEUE, QUEUE_CHAIN), (Action.QUEUE_FLOW, FLOW_QUEUE_CHAIN)]
+)
+def test_each_queue_is_fed_by_one_rule_of_one_chain(action: Action, chain: str) -> None:
+    ruleset = compile_policy(FULL, 9)
+    feeding = [each.name for each in ruleset.chains for rule in each.rules if rule.action is action]
+    assert feeding == [chain]
+    assert ruleset.queue_number == 9

@@ -87,9 +87,9 @@ def test_an_update_forgets_what_expired_meanwhile(kernel: FakeFilterBackend) -> 
     assert plan.drift(kernel.observe(), expected_table(B)) == ()
 
 
-def test_an_update_leaves_the_queue_chain_alone() -> None:
+def test_an_update_leaves_the_queue_chains_alone() -> None:
     flushed = {op.name for op in plan.update(A, B).operations if hasattr(op, "name")}
-    assert flushed == {"filter_output", "filter_input"}
+    assert flushed == {"flow_out", "filter_output", "filter_input"}
 
 
 def test_opening_up_lets_every_base_chain_accept(kernel: FakeFilterBackend) -> None:

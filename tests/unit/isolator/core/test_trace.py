@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, ip_address, ip_network
 
 import pytest
 
-from isolator.core.compiler import EMBEDDED, LEARNED, QUEUE_CHAIN, SEEN, compile_policy
+from isolator.core.compiler import EMBEDDED, LEARNED, QUEUE_CHAINS, SEEN, compile_policy
 from isolator.core.trace import Walk, trace
 from isolator.model.flow import Destination, Hook, Packet, Transport
 from isolator.model.order import IsolationScope
@@ -94,18 +94,21 @@ def into(origin: object, port: int | None = 443, protocol: str = "tcp", **more: 
 ACCEPT, DROP, REJECT, QUEUE = Verdict.ACCEPT, Verdict.DROP, Verdict.REJECT, Verdict.QUEUE
 
 TABLE = [
-    ("learned", out(OPEN), ACCEPT, Reason.LEARNED_ADDRESS),
-    ("learned, IPv6", out(OPEN6), ACCEPT, Reason.LEARNED_ADDRESS),
+    ("learned", out(OPEN), QUEUE, Reason.FLOW_UNJUDGED),
+    ("learned, IPv6", out(OPEN6), QUEUE, Reason.FLOW_UNJUDGED),
+    ("learned, with a mark of its own", out(OPEN, approved=True), QUEUE, Reason.FLOW_UNJUDGED),
+    ("learned, data of an unknown connection", out(OPEN, tcp_flags=ACK), QUEUE, Reason.FLOW_UNJUDGED),
     ("learned, other port", out(OPEN, 22), REJECT, Reason.NOT_LISTED),
-    ("learned, other protocol", out(OPEN, 443, "udp"), REJECT, Reason.NOT_LISTED),
-    ("expired, new connection", out(STALE), REJECT, Reason.NOT_LISTED),
-    ("expired, open connection", out(STALE, tcp_flags=ACK), ACCEPT, Reason.ESTABLISHED_FLOW),
+    ("learned, QUIC", out(OPEN, 443, "udp"), REJECT, Reason.QUIC_REFUSED),
+    ("learned, other protocol", out(OPEN, 444, "udp"), REJECT, Reason.NOT_LISTED),
+    ("expired, new connection", out(STALE), QUEUE, Reason.FLOW_UNJUDGED),
+    ("expired, open connection", out(STALE, tcp_flags=ACK), QUEUE, Reason.FLOW_UNJUDGED),
     ("network", out(RANGE), ACCEPT, Reason.LISTED_NETWORK),
     ("network, other port", out(RANGE, 80), REJECT, Reason.NOT_LISTED),
     ("control channel", out(CONTROL, 8443), ACCEPT, Reason.CONTROL_CHANNEL),
     ("unlisted", out(SHUT), REJECT, Reason.NOT_LISTED),
     ("unlisted, IPv6", out(SHUT6), REJECT, Reason.NOT_LISTED),
-    ("unlisted, UDP", out(SHUT, 443, "udp"), REJECT, Reason.NOT_LISTED),
+    ("unlisted, UDP", out(SHUT, 444, "udp"), REJECT, Reason.NOT_LISTED),
     ("echo", out(SHUT, None, "icmp", icmp_type=8, icmp_code=0), REJECT, Reason.NOT_LISTED),
     ("GRE", out(SHUT, None, "gre"), REJECT, Reason.NOT_LISTED),
     ("loopback", out("127.0.0.1", 8080, loopback=True), ACCEPT, Reason.LOOPBACK),
@@ -119,7 +122,7 @@ TABLE = [
         REJECT,
         Reason.RESOLVER_NOT_APPROVED,
     ),
-    ("DNS over TCP", out(RESOLVER, 53), REJECT, Reason.NOT_LISTED),
+    ("DNS over TCP", out(RESOLVER, 53), QUEUE, Reason.FLOW_UNJUDGED),
     ("DHCP renewal", out(DHCP, 67, "udp", source_port=68), ACCEPT, Reason.DHCP_RENEWAL),
     ("DHCP, stranger", out(SHUT, 67, "udp", source_port=68), REJECT, Reason.NOT_LISTED),
     ("exclusion, its user", out(CLOCK, 123, "udp", uid=42), ACCEPT, Reason.EXCLUSION),
@@ -228,6 +231,33 @@ def test_walk(packet: Packet, verdict: Verdict, reason: Reason) -> None:
     assert (walk.verdict, walk.reason) == (verdict, reason)
 
 
+@pytest.mark.parametrize(
+    ("packet", "reason"),
+    [
+        (out(OPEN), Reason.LEARNED_ADDRESS),
+        (out(OPEN6), Reason.LEARNED_ADDRESS),
+        (out(STALE, tcp_flags=ACK), Reason.ESTABLISHED_FLOW),
+        (out(RESOLVER, 53), Reason.DNS_APPROVED),
+    ],
+)
+def test_the_gate_s_approval_lets_connections_pass(packet: Packet, reason: Reason) -> None:
+    assert trace(RULES, packet, LEARNED_SETS, gate=Verdict.ACCEPT).reason is reason
+    assert trace(RULES, packet, LEARNED_SETS, gate=Verdict.DROP).verdict is DROP
+
+
+def test_even_an_approved_connection_cannot_be_opened_to_an_expired_door() -> None:
+    assert trace(RULES, out(STALE), LEARNED_SETS, gate=Verdict.ACCEPT).reason is Reason.NOT_LISTED
+
+
+def test_an_approved_connection_needs_no_judgement_but_a_new_one_does() -> None:
+    packet = out(OPEN, tcp_flags=ACK)
+    flow = FlowKey(packet.source, 50_000, packet.destination, 443)
+    assert trace(RULES, packet, LEARNED_SETS, flows={flow}).reason is Reason.LEARNED_ADDRESS
+    assert trace(RULES, packet, {}, flows={flow}).reason is Reason.NOT_LISTED
+    for other in (replace(packet, source_port=50_001), replace(packet, tcp_flags=SYN)):
+        assert trace(RULES, other, LEARNED_SETS, flows={flow}).verdict is QUEUE
+
+
 def test_the_gate_s_approval_lets_dns_pass_and_nothing_else() -> None:
     assert trace(RULES, out(RESOLVER, 53, "udp"), gate=Verdict.ACCEPT).reason is Reason.DNS_APPROVED
     assert trace(RULES, into(RESOLVER, 53, "udp"), gate=Verdict.ACCEPT).reason is Reason.DNS_APPROVED
@@ -267,7 +297,7 @@ def test_without_the_feeding_rule_no_dns_passes_whatever_opens_the_resolver(
     policy, learned = ABOUT_DNS[opening]
     rules = compile_policy(policy, 5)
     unfed = replace(
-        rules, chains=tuple(replace(c, rules=()) if c.name == QUEUE_CHAIN else c for c in rules.chains)
+        rules, chains=tuple(replace(c, rules=()) if c.name in QUEUE_CHAINS else c for c in rules.chains)
     )
     for packet, verdict in (
         (out(RESOLVER, 53, "udp", approved=approved), REJECT),

@@ -165,9 +165,10 @@ def test_queue_rules_are_left_to_the_caller_where_nft_has_no_such_statement() ->
     whole = nft.render_transaction(transaction, native_queue=True)
     without = nft.render_transaction(transaction, native_queue=False)
     assert set(whole.splitlines()) - set(without.splitlines()) == {
-        "add rule inet isolator dns_queue queue num 7"
+        "add rule inet isolator dns_queue queue num 7",
+        "add rule inet isolator flow_queue queue num 8",
     }
-    assert nft.queue_rules(transaction) == (("dns_queue", 7),)
+    assert nft.queue_rules(transaction) == (("dns_queue", 7), ("flow_queue", 8))
     assert nft.queue_rules(plan.arm(RULES)) == ()
 
 

@@ -29,7 +29,7 @@ from tests.fakes.filter_backend import FakeFilterBackend
 from tests.fakes.flow_table import FakeFlowTable
 from tests.fakes.host_inspector import FakeInspector
 from tests.fakes.notifier import FakeNotifier
-from tests.fakes.packet_queue import FakeQueue
+from tests.fakes.packet_queue import FakeFlowQueue, FakeQueue
 from tests.fakes.resolver import FakeResolver
 from tests.fakes.state_store import FakeStateStore
 
@@ -39,6 +39,7 @@ CONTROL_DOOR = Destination(ip_address("20.60.0.9"), Transport.TCP, 8443)
 ZONE = {CRL: [(CRL_ADDRESS, 300)], CONTROL: [(CONTROL_DOOR.address, 300)]}
 FACTS = HostFacts((ip_address("192.0.2.53"),), (ip_address("192.0.2.10"),), ())
 FOREIGN = Packet(Hook.OUTPUT, FACTS.own_addresses[0], ip_address("93.184.216.34"), "tcp", 50_000, 443)
+TO_NETWORK = replace(FOREIGN, destination=ip_address("20.15.141.9"), tcp_flags=frozenset({"ack"}))
 TO_CRL = replace(FOREIGN, destination=CRL_ADDRESS, destination_port=80, tcp_flags=frozenset({"ack"}))
 
 
@@ -56,7 +57,7 @@ class Host:
 
     def __post_init__(self) -> None:
         self.backend = FakeFilterBackend(self.clock)
-        self.flows = FakeFlowTable([FOREIGN, TO_CRL])
+        self.flows = FakeFlowTable([FOREIGN, TO_NETWORK, TO_CRL])
         self.queue = FakeQueue(self.queues)
         self.inspector = FakeInspector(FACTS)
 
@@ -66,6 +67,7 @@ class Host:
         outside = Outside(
             self.backend, self.queue, self.flows, self.notifier, self.store, self.clock,
             FakeResolver(self.zone), self.probe, self.inspector,  # type: ignore[arg-type]
+            FakeFlowQueue(self.queues),
         )  # fmt: skip
         gate = DnsLearner(self.backend, self.clock)
         return Controller(outside, gate, load_config=lambda: self.config, load_list=load, queue_number=9)
@@ -110,9 +112,10 @@ def test_isolate_and_release(host: Host) -> None:
 
 
 def test_flows_the_policy_forbids_end_and_listed_ones_go_on(host: Host) -> None:
+    """A flow to an address that a name opened is none of them: nobody heard whom it named."""
     outcome = host.agent().isolate(IsolationOrder())
-    assert outcome.ended.tracked + outcome.ended.sockets == 1
-    assert list(host.flows.flows) == [TO_CRL]
+    assert outcome.ended.tracked + outcome.ended.sockets == 2
+    assert list(host.flows.flows) == [TO_NETWORK]
 
 
 def test_the_same_order_twice_changes_nothing(host: Host) -> None:

@@ -46,6 +46,7 @@ def ask(text: str) -> Explanation:
         ("svc.test", Verdict.REJECT, Reason.DNS_NAME_NOT_ALLOWED, None),
         ("evil.test", Verdict.REJECT, Reason.DNS_NAME_NOT_ALLOWED, None),
         ("tcp://a.svc.test:22", Verdict.REJECT, Reason.NOT_LISTED, "l#1"),
+        ("udp://20.1.1.1:443", Verdict.REJECT, Reason.QUIC_REFUSED, None),
         ("udp://a.svc.test:443", Verdict.REJECT, Reason.NOT_LISTED, "l#1"),
         ("tcp://crl.test:80", Verdict.ACCEPT, Reason.LEARNED_ADDRESS, "l#2"),
         ("tcp://20.1.1.1:443", Verdict.ACCEPT, Reason.LEARNED_ADDRESS, "l#1"),
@@ -68,6 +69,11 @@ def test_verdict_reason_and_entry(text: str, verdict: Verdict, reason: Reason, e
     assert "\n" not in found.sentence
 
 
+def test_a_shared_address_is_said_to_need_a_name() -> None:
+    assert "to connections with a server name that is listed" in ask("tcp://20.1.1.1:443").sentence
+    assert "QUIC" in ask("udp://20.1.1.1:443").sentence
+
+
 def test_a_resolver_is_said_to_be_one() -> None:
     assert "resolver" in ask("udp://192.0.2.53:53").sentence
 
@@ -79,7 +85,8 @@ def test_a_name_shows_the_addresses_it_has_now() -> None:
 
 def test_the_deciding_rule_is_shown_as_nft_has_it() -> None:
     assert (
-        '@learned4 ip frag-off & 0x3fff == 0 counter name "learned_address" accept' in ask("a.svc.test").rule
+        '@learned4 meta l4proto tcp ip frag-off & 0x3fff == 0 counter name "learned_address" accept'
+        in ask("a.svc.test").rule
     )
     assert 'counter name "not_listed" reject' in ask("93.184.216.34").rule
 

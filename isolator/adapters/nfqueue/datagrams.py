@@ -8,7 +8,9 @@ import logging
 import os
 import selectors
 import socket
+import struct
 import threading
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -30,27 +32,33 @@ _LONGEST_QUEUE = 8192
 _RECEIVE_BUFFER = 32 * 1024 * 1024
 """Bytes; 8192 packets of up to 4 KB with their metadata. Taken by SO_RCVBUFFORCE (CAP_NET_ADMIN)."""
 
-_PAUSE_S = 0.1
+_LONGEST_MESSAGE = 72 * 1024
+"""A packet of 64 KiB and what the kernel says about it."""
+
+PAUSE_S = 0.1
 """Pause after a failed read, so that a broken socket does not eat a processor."""
 
 _SO_RCVBUFFORCE = 33
 
-_HOOKS = {1: Hook.INPUT, 2: Hook.FORWARD, 3: Hook.OUTPUT}
+HOOKS = {1: Hook.INPUT, 2: Hook.FORWARD, 3: Hook.OUTPUT}
 """NF_INET_LOCAL_IN, NF_INET_FORWARD, NF_INET_LOCAL_OUT of linux/netfilter.h."""
 
-_STATISTICS = Path("/proc/thread-self/net/netfilter/nfnetlink_queue")
+STATISTICS = Path("/proc/thread-self/net/netfilter/nfnetlink_queue")
 """Of the network namespace of the thread that reads it; /proc/net would be the main thread's."""
 
 Handler = Callable[[QueuedPacket], QueueAnswer]
 
 
-class _Packet(Protocol):
+class KernelPacket(Protocol):
     """What is used of netfilterqueue.Packet."""
 
+    id: int
     hook: int
     outdev: int
 
     def get_payload(self) -> bytes: ...
+    def set_payload(self, payload: bytes) -> None: ...
+    def retain(self) -> None: ...
     def get_mark(self) -> int: ...
     def set_mark(self, mark: int) -> None: ...
     def accept(self) -> None: ...
@@ -91,13 +99,13 @@ class _Binding:
         self._handler = handler
         self._judged = 0
         self._failed = 0
-        self._replies = _Replies()
+        self._replies = LocalReplies()
         try:
-            self._queue = _bind(number, self._judge)
+            self._queue = bind_queue(number, self._judge)
         except IsolatorError:
             self._replies.close()
             raise
-        self._source = _Source(self._queue.get_fd())
+        self._source = QueueSource(self._queue.get_fd())
         self._thread = threading.Thread(target=self._run, name=f"queue-{number}", daemon=True)
         self._thread.start()
 
@@ -112,7 +120,7 @@ class _Binding:
 
     def statistics(self) -> dict[str, int]:
         counted = {"judged": self._judged, "failed": self._failed}
-        return counted | _kernel_counts(self.number, _STATISTICS)
+        return counted | kernel_counts(self.number, STATISTICS)
 
     def _run(self) -> None:
         while not self._source.stopped:
@@ -120,19 +128,19 @@ class _Binding:
                 self._queue.run_socket(self._source)  # type: ignore[arg-type]  # only recv() is used
             except Exception:  # noqa: BLE001 - the loop must go on: without it no name resolves any more
                 _LOG.exception("queue %d: reading failed", self.number)
-                self._source.wait_stopped(_PAUSE_S)
+                self._source.wait_stopped(PAUSE_S)
 
-    def _judge(self, packet: _Packet) -> None:
+    def _judge(self, packet: KernelPacket) -> None:
         """Whatever happens, the packet is answered: accepted with the mark, or dropped."""
         reply: bytes | None = None
         accepted = False
         try:
-            answer = self._handler(QueuedPacket(packet.get_payload(), _HOOKS[packet.hook]))
+            answer = self._handler(QueuedPacket(packet.get_payload(), HOOKS[packet.hook]))
             reply = answer.local_reply
             accepted = answer.verdict is Verdict.ACCEPT
         except Exception:  # noqa: BLE001 - the loop must go on and the kernel must get an answer
             self._failed += 1
-            if _worth_a_line(self._failed):
+            if worth_a_line(self._failed):
                 _LOG.exception("queue %d: judging failed %d times", self.number, self._failed)
         if accepted:
             packet.set_mark(packet.get_mark() | APPROVED_BIT)
@@ -144,7 +152,8 @@ class _Binding:
             self._replies.send(reply, packet.outdev)
 
 
-def _bind(number: int, judge: Callable[[_Packet], None]) -> NetfilterQueue:
+def bind_queue(number: int, judge: Callable[[KernelPacket], None]) -> NetfilterQueue:
+    """Take a queue of this thread's network namespace; IsolatorError when there is none or it is taken."""
     operation = f"open queue {number}"
     try:
         queue = NetfilterQueue()
@@ -152,7 +161,7 @@ def _bind(number: int, judge: Callable[[_Packet], None]) -> NetfilterQueue:
         raise _unusable(error, operation) from error
     try:
         with warnings.catch_warnings():
-            # It warns that the buffer is capped by net.core.rmem_max; _Source enlarges it for real.
+            # It warns that the buffer is capped by net.core.rmem_max; QueueSource enlarges it for real.
             warnings.simplefilter("ignore", RuntimeWarning)
             queue.bind(number, judge, max_len=_LONGEST_QUEUE)
     except OSError as error:
@@ -169,13 +178,14 @@ def _unusable(error: OSError, operation: str) -> IsolatorError:
     return IsolatorError(FailureCode.NO_QUEUE, operation, sentence)
 
 
-class _Source:
+class QueueSource:
     """What NetfilterQueue reads from: gives one message at a time until told to stop.
 
-    NetfilterQueue's own loop cannot be left while packets keep coming; this one can.
+    NetfilterQueue's own loop cannot be left while packets keep coming; this one can, and with `every_s` it
+    is left that often. `wider` asks for whole packets, however long: NetfilterQueue asks for 4,016 bytes.
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, *, every_s: float | None = None, wider: int | None = None) -> None:
         # A copy of the descriptor: the original one is NetfilterQueue's to close.
         self._socket = socket.socket(fileno=os.dup(fd))
         self._socket.setblocking(False)
@@ -183,6 +193,10 @@ class _Source:
             OSError
         ):  # without CAP_NET_ADMIN in the initial namespace: the smaller buffer
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+        if wider is not None:
+            self._socket.send(_copy_whole(wider))
+        self._every_s = every_s
+        self._leave_at = time.monotonic()
         self._wake, self._woken = socket.socketpair()
         self._ready = selectors.DefaultSelector()
         self._ready.register(self._socket, selectors.EVENT_READ)
@@ -191,30 +205,35 @@ class _Source:
         self.stopped = False
 
     def recv(self, _size: int) -> bytes:
-        """The next netlink message; OSError with EAGAIN, which ends the reader's loop, once stopped."""
+        """The next netlink message; OSError with EAGAIN, which ends the reader's loop, once it is time."""
         while not self.stopped:
+            if self._every_s is not None and time.monotonic() >= self._leave_at:
+                self._leave_at = time.monotonic() + self._every_s
+                break
             try:
-                return self._socket.recv(65536)
+                return self._socket.recv(_LONGEST_MESSAGE)
             except BlockingIOError:
-                self._ready.select()
-        raise BlockingIOError(errno.EAGAIN, "stopped")
+                self._ready.select(self._every_s)
+        raise BlockingIOError(errno.EAGAIN, "stopped, or time to do something else")
 
     def wait_stopped(self, timeout_s: float) -> None:
         """Wait until told to stop, or for that long."""
         self._stopping.wait(timeout_s)
 
     def stop(self) -> None:
+        """End the reader's loop now, whichever thread it is on."""
         self.stopped = True
         self._stopping.set()
         self._wake.send(b"\0")
 
     def close(self) -> None:
+        """Give the descriptors back, once nobody reads any more."""
         self._ready.close()
         for each in (self._socket, self._wake, self._woken):
             each.close()
 
 
-class _Replies:
+class LocalReplies:
     """Whole IP packets handed to programs on this host, in the name of whoever is their source.
 
     They go to an address of our own, so they never leave: the kernel routes them over loopback,
@@ -246,15 +265,23 @@ class _Replies:
             self._sockets[version].sendto(packet, target)
         except (OSError, ValueError, LookupError) as error:
             self._failed += 1
-            if _worth_a_line(self._failed):
+            if worth_a_line(self._failed):
                 _LOG.warning("%d local answers could not be delivered: %s", self._failed, error)
 
     def close(self) -> None:
+        """Close the sockets."""
         for each in self._sockets.values():
             each.close()
 
 
-def _worth_a_line(count: int) -> bool:
+def _copy_whole(number: int) -> bytes:
+    """NFQNL_MSG_CONFIG with NFQA_CFG_PARAMS (linux/netfilter/nfnetlink_queue.h): copy mode, whole packets."""
+    parameters = struct.pack("=HH", 9, 2) + struct.pack(">IB", 0xFFFF, 2) + bytes(3)
+    body = struct.pack("=BB", 0, 0) + struct.pack(">H", number) + parameters
+    return struct.pack("=IHHII", 16 + len(body), 3 << 8 | 2, 1, 0, 0) + body
+
+
+def worth_a_line(count: int) -> bool:
     """The 1st, 2nd, 4th, 8th ... time: whoever provokes failures must not fill the disk."""
     return count & (count - 1) == 0
 
@@ -268,7 +295,7 @@ def _raw_socket(family: int) -> socket.socket:
     return made
 
 
-def _kernel_counts(number: int, path: Path) -> dict[str, int]:
+def kernel_counts(number: int, path: Path = STATISTICS) -> dict[str, int]:
     """The kernel's line: number, portid, waiting, copy mode, copy range, dropped, dropped by user, ..."""
     try:
         lines = path.read_text().splitlines()

@@ -1,0 +1,209 @@
+"""Judges queued TCP segments: bytes to values, the flow gate's ruling, and what the kernel is told."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+
+from allowlists.index import Index
+from isolator.core.decide import MAX_QUERY, DnsGate, Ruling
+from isolator.core.dns_over_tcp import DnsOverTcp
+from isolator.core.flow_gate import FlowGate
+from isolator.core.flow_table import FlowLimits
+from isolator.core.flow_talk import Readers
+from isolator.core.name_check import FlowPolicy, networks_by_port
+from isolator.core.names import LearnedNames
+from isolator.model.flow import Destination, Hook, Transport
+from isolator.model.policy import Policy
+from isolator.model.segment import FlowKey, FlowRuling, Segment
+from isolator.model.verdict import Reason, Verdict
+from isolator.ports import FlowAnswer, QueuedPacket
+from isolator.service.policy_builder import CONTROL_LIST, EXCLUSION_LIST
+from isolator.wire.first_bytes import Hellos, Messages, Requests
+from isolator.wire.parse_error import ParseError, Unreadable
+from isolator.wire.tcp_reset import render_resets
+from isolator.wire.tcp_segment import parse_segment
+
+MAX_APPROVED = 65_536
+"""Approved connections that are remembered here too; the least used one goes."""
+
+SPARE_S = 10.0
+"""How long after the first segment connections of the control channel may turn up that are older."""
+
+Learn = Callable[[Ruling], None]
+"""Puts what a DNS answer opens into the kernel and confirms it at the DNS gate."""
+
+
+class KnownDoors:
+    """What is learned, and what was learned by an agent before this one.
+
+    For which entry an inherited door was learned nobody knows any more, so there a name of any entry for the
+    port will do until the door expires or its name is asked for again.
+    """
+
+    __slots__ = ("_names", "inherited")
+
+    def __init__(self, names: LearnedNames) -> None:
+        self._names = names
+        self.inherited: dict[Destination, float] = {}
+
+    def is_open(self, destination: Destination, at: float, entry: str | None = None) -> bool:
+        """Say whether the destination was learned and is alive at an instant, for that entry if given."""
+        if self._names.is_open(destination, at, entry):
+            return True
+        if self._names.is_open(destination, at):
+            return False  # asked for since, so it is known for which entries
+        return self.inherited.get(destination, -math.inf) >= at
+
+
+class FlowJudge:
+    """The TCP side of the gate. Not thread-safe: its caller holds the lock of the DNS gate.
+
+    Segments that were queued before the kernel knew of their connection's approval come here after it, and so
+    do those of approved connections that the kernel has no room for or has lost with its table. So what was
+    approved is remembered here as well, and passes.
+    """
+
+    def __init__(self, dns: DnsGate, learn: Learn, limits: FlowLimits | None = None) -> None:
+        self._dns = dns
+        self._learn = learn
+        self._over_tcp = DnsOverTcp(dns, lambda: Messages(MAX_QUERY), Messages)
+        self._names = KnownDoors(dns.names)
+        self._gate = FlowGate(self._names, Readers(Hellos, Requests), limits=limits, dns=self._over_tcp)
+        self._approved: OrderedDict[FlowKey, None] = OrderedDict()
+        self._waiting: dict[int, FlowKey] = {}
+        self._kept: tuple[str, ...] = ()
+        self._spare_until: float | None = None
+        self._counts: Counter[Reason] = Counter()
+        self.unreadable: Counter[Unreadable] = Counter()
+
+    @property
+    def waiting(self) -> int:
+        """How many segments wait for a ruling."""
+        return len(self._waiting)
+
+    def counters(self) -> Counter[Reason]:
+        """Give how many segments were decided for which reason so far, and how many flows given up."""
+        return self._counts + self._gate.counts
+
+    def replace_policy(self, policy: Policy) -> None:
+        """Judge by another policy from now on; connections that were approved are not judged again."""
+        self._names.inherited = {}
+        unchecked: dict[int, tuple[str, ...]] = {}
+        for entry in policy.entries:
+            if entry.list_id == EXCLUSION_LIST:
+                for port in entry.ports:
+                    unchecked[port] = (*unchecked.get(port, ()), entry.id)
+        networks = networks_by_port(policy.networks)
+        self._gate.replace_policy(FlowPolicy(Index(policy.entries), networks, unchecked=unchecked))
+        self._kept = tuple(
+            entry.id for entry in policy.entries if entry.list_id in (CONTROL_LIST, EXCLUSION_LIST)
+        )
+
+    def forget(self) -> None:
+        """Forget what was approved: the kernel's table is gone, or is about to be made."""
+        self._approved.clear()
+        self._names.inherited = {}
+        self._spare_until = None
+
+    def inherit(self, doors: Mapping[Destination, float]) -> None:
+        """Take over doors, each until an instant, that an agent before had opened: their names are lost."""
+        self._names.inherited = dict(doors)
+
+    def spare(self, flows: Iterable[FlowKey]) -> None:
+        """Let connections go on that were there before the gate."""
+        for flow in flows:
+            self._approve(flow, ())
+
+    def judge(self, queued: QueuedPacket, token: int, now: float) -> FlowAnswer:
+        """Judge one segment; a ParseError's packet is dropped and counted."""
+        if queued.hook is Hook.FORWARD:
+            return self._drop(Reason.FORWARDED, token)
+        inbound = queued.hook is Hook.INPUT
+        try:
+            segment = parse_segment(queued.payload, token, inbound=inbound)
+        except ParseError as error:
+            self.unreadable[error.kind] += 1
+            return self._drop(Reason.TCP_MALFORMED, token)
+        if inbound:
+            return self._judge_answer(segment, now)
+        return self._judge_outgoing(segment, now)
+
+    def expire(self, now: float) -> FlowAnswer:
+        """Give up connections that took too long."""
+        ruling = self._gate.expire(now)
+        return FlowAnswer() if ruling is None else self._carry_out(ruling, None)
+
+    def lose(self, token: int) -> None:
+        """Note that a packet could not be judged and is dropped."""
+        self._waiting.pop(token, None)
+
+    def _judge_outgoing(self, segment: Segment, now: float) -> FlowAnswer:
+        flow = segment.flow
+        if segment.flags & {"syn", "ack"} == {"syn"}:
+            self._approved.pop(flow, None)
+        elif flow in self._approved or self._is_spared(flow, now):
+            return self._approve(flow, (segment.token,))
+        return self._carry_out(self._gate.judge(segment, now), segment)
+
+    def _is_spared(self, flow: FlowKey, now: float) -> bool:
+        """Say whether it may be older than the isolation, to the controller say: it had named nobody here.
+
+        Those that exist when the rules are in force are told to `spare`; this is for the instant before.
+        """
+        if self._spare_until is None:
+            self._spare_until = now + SPARE_S
+        new = now < self._spare_until and self._gate.table.get(flow) is None
+        door = Destination(flow.server, Transport.TCP, flow.server_port)
+        return new and any(self._dns.names.is_open(door, now, entry) for entry in self._kept)
+
+    def _judge_answer(self, segment: Segment, now: float) -> FlowAnswer:
+        """A resolver's segment: the kernel has what its answers open before the last of them is delivered."""
+        ruling = self._over_tcp.judge_answer(segment, now)
+        for answer in ruling.answers:
+            self._counts[answer.decision.reason] += 1
+            self._learn(answer)
+        self._counts[ruling.flow.reason] += 1
+        return self._carry_out(ruling.flow, segment, inbound=True)
+
+    def _approve(self, flow: FlowKey, tokens: tuple[int, ...]) -> FlowAnswer:
+        self._approved[flow] = None
+        self._approved.move_to_end(flow)
+        if len(self._approved) > MAX_APPROVED:
+            self._approved.popitem(last=False)
+        return FlowAnswer(passed=tokens, whole=True)
+
+    def _carry_out(self, ruling: FlowRuling, segment: Segment | None, *, inbound: bool = False) -> FlowAnswer:
+        waiting = self._waiting
+        if segment is not None:
+            waiting[segment.token] = segment.flow
+        if ruling.mark and segment is not None:
+            self._approve(segment.flow, ())
+        for token in ruling.passed:
+            waiting.pop(token, None)
+        ends: dict[FlowKey, int] = {}
+        for token in ruling.dropped:
+            flow = waiting.pop(token, None)
+            if flow is not None:
+                ends.setdefault(flow, token)
+        replaced: list[tuple[int, bytes]] = []
+        replies: list[bytes] = []
+        # The server has seen nothing of a connection whose first SYN is refused.
+        new = segment is not None and ruling.verdict is Verdict.REJECT and "syn" in segment.flags
+        for reset in ruling.resets:
+            to_server, to_client = render_resets(reset)
+            token = ends.get(reset.flow, -1)
+            if inbound:
+                replaced.append((token, to_client))
+                continue
+            replies.append(to_client)
+            if token >= 0 and not new:
+                replaced.append((token, to_server))
+        used = {token for token, _ in replaced}
+        dropped = tuple(token for token in ruling.dropped if token not in used)
+        return FlowAnswer(ruling.passed, ruling.mark, dropped, tuple(replaced), tuple(replies))
+
+    def _drop(self, reason: Reason, token: int) -> FlowAnswer:
+        self._counts[reason] += 1
+        return FlowAnswer(dropped=(token,))
