@@ -206,7 +206,7 @@ def test_kinds_know_their_version() -> None:
 
 def test_mending_leaves_alone_what_packets_put_into_a_set(kernel: FakeFilterBackend) -> None:
     flows = AddressSet("approved4", SetKind.FLOW4, timed=True, room=100)
-    ruleset = replace(A, sets=(*A.sets, flows))
+    ruleset = replace(A, sets=(*(each for each in A.sets if each.name != flows.name), flows))
     kernel.apply(plan.replace(ruleset, {}))
     observed = kernel.observe()
     assert observed is not None
