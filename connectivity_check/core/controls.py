@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from connectivity_check.core.facts import addresses_of, number, of, text
 from connectivity_check.core.ip_text import ip_of
-from connectivity_check.core.known import Known
+from connectivity_check.core.known import Passing
 from connectivity_check.failure import Seen
 from connectivity_check.model import Kind, Observation, ProxyServer, Role, Step, Target
 
@@ -80,12 +80,12 @@ class Means:
     """Twelve random letters, the same for the whole run."""
 
 
-def wanted(target: Target, seen: Sequence[Observation], known: Known, means: Means) -> tuple[Control, ...]:
+def wanted(target: Target, seen: Sequence[Observation], known: Passing, means: Means) -> tuple[Control, ...]:
     """Give the controls for a row as far as it has come; asked again when they are done."""
     return tuple(_wanted(target, seen, known, means))
 
 
-def _wanted(target: Target, seen: Sequence[Observation], known: Known, means: Means) -> Iterator[Control]:
+def _wanted(target: Target, seen: Sequence[Observation], known: Passing, means: Means) -> Iterator[Control]:
     failed = failing(seen)
     if failed is None:
         yield from _of_healthy(target, seen, known, means)
@@ -126,7 +126,9 @@ def _telling(observation: Observation) -> tuple[bool, bool, bool]:
     )
 
 
-def _of_healthy(target: Target, seen: Sequence[Observation], known: Known, means: Means) -> Iterator[Control]:
+def _of_healthy(
+    target: Target, seen: Sequence[Observation], known: Passing, means: Means
+) -> Iterator[Control]:
     """A row that is well: what else its clients do, and whether the rule covers more than the sample."""
     host, expectation = target.host or "", target.expectation
     if expectation.kind is Kind.OPAQUE and target.route.proxy is None and of(seen, Step.CONNECT):
@@ -222,7 +224,7 @@ def is_global(address: str) -> bool:
 
 
 def _of_connect(
-    target: Target, seen: Sequence[Observation], failed: Observation, known: Known
+    target: Target, seen: Sequence[Observation], failed: Observation, known: Passing
 ) -> Iterator[Control]:
     address = str(failed.evidence.get("address", ""))
     other_port = 80 if target.port != 80 else 443
@@ -245,7 +247,7 @@ def _of_connect(
 
 
 def _of_proxy(
-    target: Target, seen: Sequence[Observation], failed: Observation, known: Known
+    target: Target, seen: Sequence[Observation], failed: Observation, known: Passing
 ) -> Iterator[Control]:
     proxy, host = target.route.proxy, target.host or ""
     control = known.control_for(target, failed.via)
@@ -263,7 +265,7 @@ def _of_proxy(
 
 
 def _of_tls(
-    target: Target, seen: Sequence[Observation], failed: Observation, known: Known
+    target: Target, seen: Sequence[Observation], failed: Observation, known: Passing
 ) -> Iterator[Control]:
     host, proxy = target.host or "", target.route.proxy
     address = str(failed.evidence.get("address", ""))

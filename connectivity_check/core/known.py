@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from connectivity_check.core.facts import addresses_of, number, text
 from connectivity_check.failure import Seen
@@ -24,6 +25,13 @@ class Pass:
     via: str
     suffix: str
     """The last two labels: controls are best of another domain."""
+
+
+class Passing(Protocol):
+    """Whoever knows which rows pass."""
+
+    def control_for(self, target: Target, via: str = "") -> Pass | None:
+        """See `control_among`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +60,8 @@ class Known:
     shared: tuple[Observation, ...] = ()
 
     def control_for(self, target: Target, via: str = "") -> Pass | None:
-        """Give a passing row to hold this one against: same way, another host, another domain first."""
-        fit = [p for p in self.passes if p.via == via and p.host != target.host and p.port == target.port]
-        suffix = suffix_of(target.host or "")
-        return next((p for p in fit if p.suffix != suffix), fit[0] if fit else None)
+        """See `control_among`."""
+        return control_among(self.passes, target, via)
 
     def shared_of(self, role: Role) -> tuple[Observation, ...]:
         """Give the controls of the whole run with this role."""
@@ -68,6 +74,13 @@ class Known:
         if len(off) < 2 or 2 * len(off) <= len(self.skews):
             return None
         return off[len(off) // 2]
+
+
+def control_among(passes: Iterable[Pass], target: Target, via: str) -> Pass | None:
+    """Give a passing row to hold this one against: same way, another host, another domain first."""
+    fit = [p for p in passes if p.via == via and p.host != target.host and p.port == target.port]
+    suffix = suffix_of(target.host or "")
+    return next((p for p in fit if p.suffix != suffix), fit[0] if fit else None)
 
 
 def suffix_of(name: str) -> str:
@@ -114,7 +127,7 @@ def known(
                 skews[target.host] = number(each, "skew_s")
         alone += _passed_alone(seen)
         inside += _stopped_inside(seen)
-        done = _passed(target, seen)
+        done = passed(target, seen)
         if done:
             passes.append(done)
     return Known(
@@ -147,7 +160,8 @@ def _passed_alone(seen: Sequence[Observation]) -> bool:
     return silent and any(each.ok for each in tries if each.role is Role.RETRY)
 
 
-def _passed(target: Target, seen: Sequence[Observation]) -> Pass | None:
+def passed(target: Target, seen: Sequence[Observation]) -> Pass | None:
+    """Give what a row can serve as a control for; None when it has not passed, or not yet."""
     last = [each for each in seen if each.role is Role.PROBE and each.step.order >= Step.TLS_HANDSHAKE.order]
     if not last or not all(each.ok for each in last) or target.host is None:
         return None

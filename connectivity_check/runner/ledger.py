@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from connectivity_check.core.known import Known, known
+from connectivity_check.core.known import Known, Pass, control_among, known, passed
 from connectivity_check.model import Observation, Route, Target
 from connectivity_check.ports import Clock
 
@@ -25,6 +25,9 @@ class Ledger:
         self._begin = clock.now()
         self._known: Known | None = None
         self._known_at = 0.0
+        self._passes: list[Pass | None] = [None for _ in targets]
+        self._read = [0 for _ in targets]
+        """How many observations of each row `_passes` is by."""
 
     def note(self, sink: list[Observation], observation: Observation) -> Observation:
         """Write an observation down; it ended just now."""
@@ -39,12 +42,16 @@ class Ledger:
         targets[index] = replace(targets[index], route=route)
         self.targets = tuple(targets)
 
-    def chain_ended(self) -> None:
-        """Gather anew when next asked: a row that has just passed is the control that another waits for."""
-        self._known = None
+    def control_for(self, target: Target, via: str = "") -> Pass | None:
+        """Give a row to hold this one against, of those that have passed until now; see `control_among`."""
+        for index, row in enumerate(self.rows):
+            if len(row) != self._read[index]:  # every failing row asks: most others have not changed since
+                self._read[index] = len(row)
+                self._passes[index] = passed(self.targets[index], row)
+        return control_among((each for each in self._passes if each), target, via)
 
     def known(self) -> Known:
-        """Give what the run knows now."""
+        """Give what the run knows now, or knew `FRESH_S` ago."""
         now = self._clock.now()
         if self._known is None or now - self._known_at > FRESH_S:
             self._known, self._known_at = known(self.targets, self.rows, self.shared), now

@@ -121,8 +121,7 @@ class RowRun:
             if failed is not None:
                 left = patience - self._session.clock.now()
                 await self._session.await_control(self._target, failed.via, left)
-            known = self._session.ledger.known()
-            asked = wanted(self._target, self._sink, known, self._session.means)
+            asked = wanted(self._target, self._sink, self._session.ledger, self._session.means)
             new = [each for each in asked if each not in done]
             done.update(new)
             if not new or self._budget.control() <= 0:

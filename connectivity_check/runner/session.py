@@ -94,7 +94,6 @@ class Session:
     def chain_ended(self) -> None:
         """Count a row's chain; when all have ended, nobody need wait for one that passes."""
         self._chains_open -= 1
-        self.ledger.chain_ended()
 
     def note_shared(self, observation: Observation) -> Observation:
         """Write down a control of the whole run."""
@@ -152,7 +151,7 @@ class Session:
     async def await_control(self, target: Target, via: str, seconds: float) -> None:
         """Wait until another row has passed that this one can be held against, or none can any more."""
         until = self.clock.now() + seconds
-        while self._chains_open and self.ledger.known().control_for(target, via) is None:
+        while self._chains_open and self.ledger.control_for(target, via) is None:
             left = until - self.clock.now()
             if left <= 0:
                 return
