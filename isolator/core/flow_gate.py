@@ -7,6 +7,7 @@ order they come, and carries out the ruling. Nothing is queued for a connection 
 from __future__ import annotations
 
 from collections import Counter
+from functools import lru_cache
 from typing import Protocol
 
 from isolator.core.flow_table import Flow, FlowLimits, FlowTable
@@ -224,6 +225,7 @@ class FlowGate:
         )
 
 
+@lru_cache(maxsize=256)
 def _is_sound(flags: frozenset[str]) -> bool:
     """No urgent data (servers differ in where they put it), one purpose, and only SYN and RST without ACK."""
     purposes = flags & _PURPOSES

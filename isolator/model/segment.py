@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from isolator.model.flow import Address
 from isolator.model.verdict import Reason, Verdict
@@ -10,12 +10,23 @@ from isolator.model.verdict import Reason, Verdict
 
 @dataclass(frozen=True, slots=True)
 class FlowKey:
-    """The two ends of a connection, seen from the client."""
+    """The two ends of a connection, seen from the client.
+
+    It keeps its hash, because each segment is looked up several times and hashing an address is slow.
+    """
 
     client: Address
     client_port: int
     server: Address
     server_port: int
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        ends = (self.client, self.client_port, self.server, self.server_port)
+        object.__setattr__(self, "_hash", hash(ends))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 @dataclass(frozen=True, slots=True)

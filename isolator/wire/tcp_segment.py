@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from isolator.model.flow import Address
 from isolator.model.segment import FlowKey, Segment
-from isolator.wire.checksum import ones_sum, pseudo_header
+from isolator.wire.checksum import ones_sum
 from isolator.wire.parse_error import ParseError, Unreadable
 
 _TCP = 6
@@ -17,7 +17,8 @@ _FRAGMENTED = 0xBFFF
 FEWEST_HOPS = 32
 """A segment that dies on the way is read by us and not by the server; systems start with 64 at least."""
 
-_HEAD = struct.Struct("!HHIIBBHHH")
+_HEAD = struct.Struct("!4xIIBB")
+_PORTS = struct.Struct("!HH")
 _NAMES = ("fin", "syn", "rst", "psh", "ack", "urg", "ecn", "cwr")
 _FLAGS = tuple(frozenset(name for bit, name in enumerate(_NAMES) if bits >> bit & 1) for bits in range(256))
 
@@ -32,26 +33,25 @@ def parse_segment(data: bytes, token: int, *, inbound: bool) -> Segment:
     if not data:
         raise ParseError(Unreadable.IP_TRUNCATED)
     if data[0] == 0x45:
-        at, source, destination = 20, data[12:16], data[16:20]
+        at, ends_at = 20, 12
         hops = _check_ipv4(data)
     elif data[0] >> 4 == 6:
-        at, source, destination = 40, data[8:24], data[24:40]
+        at, ends_at = 40, 8
         hops = _check_ipv6(data)
     else:
         raise ParseError(Unreadable.IP_OPTIONS if data[0] >> 4 == 4 else Unreadable.IP_VERSION)
     if len(data) < at + 20:
         raise ParseError(Unreadable.TCP_TRUNCATED)
-    source_port, destination_port, sequence, acknowledgement, offset, bits, *_ = _HEAD.unpack_from(data, at)
+    sequence, acknowledgement, offset, bits = _HEAD.unpack_from(data, at)
     head = (offset >> 4) * 4
     if head < 20 or at + head > len(data):
         raise ParseError(Unreadable.TCP_HEADER)
     if not inbound:
-        if not _is_right(source, destination, data[at:]):
+        if not _is_right(data, at, ends_at):
             raise ParseError(Unreadable.TCP_CHECKSUM)
         if hops < FEWEST_HOPS:
             raise ParseError(Unreadable.IP_HOPS)
-    here, there = (_address(source), source_port), (_address(destination), destination_port)
-    flow = FlowKey(*there, *here) if inbound else FlowKey(*here, *there)
+    flow = _flow(data[ends_at : at + 4], inbound)
     return Segment(flow, sequence, acknowledgement, _FLAGS[bits], data[at + head :], token)
 
 
@@ -77,9 +77,20 @@ def _check_ipv6(data: bytes) -> int:
     return data[7]
 
 
-def _is_right(source: bytes, destination: bytes, segment: bytes) -> bool:
-    pseudo = pseudo_header(source, destination, _TCP, len(segment))
-    return (ones_sum(pseudo) + ones_sum(segment)) % 0xFFFF == 0
+def _is_right(data: bytes, at: int, ends_at: int) -> bool:
+    """Check the sum over addresses and segment, which stand side by side, and the rest of the pseudo-header."""
+    return (ones_sum(data[ends_at:]) + _TCP + len(data) - at) % 0xFFFF == 0
+
+
+@lru_cache(maxsize=4_096)
+def _flow(ends: bytes, inbound: bool) -> FlowKey:
+    """Give the connection of two addresses and two ports, as they stand in the packet."""
+    size = len(ends) // 2 - 2
+    source, destination = _address(ends[:size]), _address(ends[size:-4])
+    source_port, destination_port = _PORTS.unpack_from(ends, 2 * size)
+    if inbound:
+        return FlowKey(destination, destination_port, source, source_port)
+    return FlowKey(source, source_port, destination, destination_port)
 
 
 @lru_cache(maxsize=4_096)

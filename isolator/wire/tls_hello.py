@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 from isolator.model.tls import Ech, Hello
 from isolator.wire.host_name import read_host_name
 from isolator.wire.parse_error import ParseError, Unreadable
@@ -17,6 +19,7 @@ _HANDSHAKE, _CLIENT_HELLO = 22, 1
 _SERVER_NAME, _ALPN, _TICKET, _PSK, _EARLY_DATA, _VERSIONS = 0, 16, 35, 41, 42, 43
 _ECH = 0xFE0D
 _ECH_OUTER = 0
+_EXTENSION = struct.Struct("!HH")
 
 
 def parse_hello(data: bytes) -> Hello | None:
@@ -132,14 +135,22 @@ def _extensions(fields: _Fields) -> dict[int, bytes]:
     found: dict[int, bytes] = {}
     if fields.at_end():
         return found
-    block = _Fields(fields.vector(2))
+    block = fields.vector(2)
     fields.end()
-    while not block.at_end():
-        kind = block.number(2)
+    # By hand: there are some fifteen of them, and everything else in a hello is cheap beside them.
+    at, size = 0, len(block)
+    while at < size:
+        begin = at + 4
+        if begin > size:
+            raise ParseError(Unreadable.TLS_LENGTHS)
+        kind, length = _EXTENSION.unpack_from(block, at)
         # Which of two counts is the server's choice (RFC 8446 section 4.2 forbids it).
         if kind in found:
             raise ParseError(Unreadable.TLS_TWICE)
-        found[kind] = block.vector(2)
+        at = begin + length
+        if at > size:
+            raise ParseError(Unreadable.TLS_LENGTHS)
+        found[kind] = block[begin:at]
     return found
 
 
