@@ -24,10 +24,12 @@ _FIRST_PORT, _LAST_PORT = 20_000, 29_999
 _MARK, _HEAD, _SPACE = 0x77, struct.Struct("!HHIIBBHHH"), 1 << 32
 _RCVBUFFORCE = 33
 _AGAIN_S, _PATIENCE_S = 3.0, 12.0
-_RULES = f"""table inet raw_tcp {{ chain out {{
+_RULES = f"""table inet raw_tcp {{
+  chain out {{
     type filter hook output priority -400;
     tcp sport {_FIRST_PORT}-{_LAST_PORT} tcp flags & rst == rst meta mark != {_MARK} drop
-}} }}"""
+}}
+}}"""
 
 
 @dataclass(slots=True)
