@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from enum import Enum
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -21,7 +22,6 @@ HIDDEN = "REDACTED"
 _SHORTEST_SECRET = 4
 """Shorter ones stand in too many innocent words to be searched for."""
 
-_PLAIN = frozenset((int, float, bool, type(None)))
 _Value = TypeVar("_Value")
 
 _HEADERS = r"(?:proxy-)?authorization|(?:set-)?cookie2?|x-api-key|api-key|x-auth-token|authentication-info"
@@ -65,7 +65,8 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?"), HIDDEN),
 )
 _SUSPECT = re.compile(r"[@=:%]|eyJ|basic|bearer|ntlm|negotiate", re.I)
-"""Without one of these no rule matches: most texts of a report are names and addresses."""
+"""Without one of these no rule matches: most texts of a report are names and addresses. Nor does one without
+anything but letters and digits, such as a fingerprint."""
 
 
 def redact(report: Report) -> Report:
@@ -79,7 +80,7 @@ def redact(report: Report) -> Report:
 
 def redact_text(text: str) -> str:
     """Give one text without what looks like a secret."""
-    if not _SUSPECT.search(text):
+    if text.isalnum() or not _SUSPECT.search(text):
         return text
     for pattern, replacement in _RULES:
         text = pattern.sub(replacement, text)
@@ -112,56 +113,59 @@ class _Redaction:
         self._known = known
         self._texts: dict[str, str] = {}
         self._done: dict[int, Any] = {}
+        self._ways: dict[type, Callable[[Any], Any]] = {}
 
     def value(self, value: _Value) -> _Value:
         """Give any value of a report without secrets, of the same type."""
         return self._any(value)  # type: ignore[no-any-return]  # each branch keeps the type
 
     def _any(self, value: Any) -> Any:
-        # Most values are one of these two.
-        if type(value) is str:
-            return self._text(value)
-        if type(value) in _PLAIN:
-            return value
-        if isinstance(value, Target | Observation):
-            if id(value) not in self._done:
-                self._done[id(value)] = (
-                    self._target(value) if isinstance(value, Target) else self._fields(value)
-                )
-            return self._done[id(value)]
-        if isinstance(value, Enum) or value is None or isinstance(value, int | float):
-            return value
-        if isinstance(value, str):
-            return self._text(value)
-        if isinstance(value, ProxyServer):
-            return replace(value, username="", password="")
-        if is_dataclass(value) and not isinstance(value, type):
-            return self._fields(value)
-        if isinstance(value, Mapping):
-            return self._mapping(value)
-        if isinstance(value, list | tuple):
-            return type(value)(self._any(each) for each in value)
-        return value
+        way = self._ways.get(type(value))
+        if way is None:
+            way = self._ways[type(value)] = self._way(type(value))
+        return way(value)
 
-    def _fields(self, value: Any) -> Any:
-        return replace(value, **{each.name: self._any(getattr(value, each.name)) for each in fields(value)})
+    def _way(self, kind: type) -> Callable[[Any], Any]:
+        """Give what is to be done with values of a type."""
+        if issubclass(kind, Enum):
+            return _as_it_is
+        if issubclass(kind, str):
+            return self._text
+        if issubclass(kind, ProxyServer):
+            return lambda value: replace(value, username="", password="")
+        if is_dataclass(kind):
+            do = self._target if issubclass(kind, Target) else self._fields
+            whole = partial(do, tuple(each.name for each in fields(kind)))
+            return partial(self._once, whole) if issubclass(kind, Target | Observation) else whole
+        if issubclass(kind, Mapping):
+            return self._mapping
+        return self._items if issubclass(kind, list | tuple) else _as_it_is
 
-    def _target(self, target: Target) -> Target:
+    def _once(self, do: Callable[[Any], Any], value: Any) -> Any:
+        if id(value) not in self._done:
+            self._done[id(value)] = do(value)
+        return self._done[id(value)]
+
+    def _fields(self, names: tuple[str, ...], value: Any) -> Any:
+        return replace(value, **{name: self._any(getattr(value, name)) for name in names})
+
+    def _target(self, names: tuple[str, ...], target: Target) -> Target:
         # Name and pattern are what rows are matched by: only what looks like a secret goes, not a word that
         # happens to be somebody's password.
         host = None if target.host is None else redact_text(target.host)
-        changed = {each.name: self._any(getattr(target, each.name)) for each in fields(target)}
+        changed = {name: self._any(getattr(target, name)) for name in names}
         return replace(target, **changed | {"host": host, "pattern": redact_text(target.pattern)})
+
+    def _items(self, value: Any) -> Any:
+        return type(value)([self._any(each) for each in value])
 
     def _mapping(self, value: Mapping[str, Any]) -> dict[str, Any]:
         # {"header": "Authorization", "sent": ..., "got": ...} is how an echo helper's answer is recorded.
         header = value.get("header")
-        all_secret = isinstance(header, str) and bool(_SECRET_KEY.fullmatch(header))
+        all_secret = isinstance(header, str) and _names_a_secret(header)
         return {
             self._text(key): HIDDEN
-            if isinstance(each, str)
-            and each
-            and (_SECRET_KEY.fullmatch(key) or (all_secret and key != "header"))
+            if isinstance(each, str) and each and (_names_a_secret(key) or (all_secret and key != "header"))
             else self._any(each)
             for key, each in value.items()
         }
@@ -174,3 +178,12 @@ class _Redaction:
                 found = self._known.sub(HIDDEN, found)
             self._texts[text] = found
         return found
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+@lru_cache(maxsize=1024)
+def _names_a_secret(key: str) -> bool:
+    return _SECRET_KEY.fullmatch(key) is not None
