@@ -341,6 +341,7 @@ def _shown_preview(answer: Any) -> str:
     lines += [
         f"  {each['network']}  port {each['port']}  ({each['entry']})" for each in answer["open_networks"]
     ]
+    lines += [f"  proxy {each}  for requests that name one of these" for each in answer["open_proxies"]]
     lines.append(f"  DNS about these names to {', '.join(answer['resolvers'])}")
     return "\n".join(lines)
 

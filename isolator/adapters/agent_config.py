@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -20,10 +20,10 @@ from allowlists.files import SHIPPED
 from allowlists.model import OPERATING_SYSTEMS, ListError, ParseError, Profile
 from allowlists.pattern import parse_network
 from isolator.model import config as rules
-from isolator.model.config import AgentConfig, ControllerSettings, NotifySettings, ProxyEndpoint
+from isolator.model.config import AgentConfig, ControllerSettings, NotifySettings
 from isolator.model.failure import FailureCode, IsolatorError
 from isolator.model.flow import Transport
-from isolator.model.policy import ControlEndpoint, Direction, Exclusion, LearnLimits
+from isolator.model.policy import ControlEndpoint, Direction, Exclusion, LearnLimits, ProxyEndpoint
 
 DEFAULT_PATH = Path("/etc/isolator/agent.yaml")
 MAX_BYTES = 256 * 1024
@@ -34,10 +34,6 @@ _KEYS = (
     *("learn", "notify", "controller"),
 )
 _EXCLUSION_KEYS = ("name", "direction", "remote", "port", "protocol", "process")
-_NO_PROXIES = (
-    "`proxies` must be empty: a proxy may be opened only when each CONNECT through it is checked, "
-    "and this version has no such check"
-)
 _NO_CGROUP = "`cgroup` is not supported in this version; limit the exclusion by `uid` or `user`"
 
 _V = TypeVar("_V")
@@ -100,14 +96,15 @@ def _parse(text: str, file: str) -> AgentConfig:
         return AgentConfig()
     top = _Section(read(text, file), file, "the configuration", _KEYS)
     top.refuse_empty(_KEYS)
-    _refuse_proxies(top)
+    control_channel = _control_channel(top)
     return AgentConfig(
         geo=top.unique("geo", rules.parse_geo),
         os=top.one_of("os", OPERATING_SYSTEMS, "") if top.has("os") else None,
         lists=_lists(top, os.path.dirname(file)),
         profile=top.one_of("profile", tuple(each.value for each in Profile), Profile.ISOLATION.value),
         resolvers=top.unique("resolvers", rules.parse_resolver),
-        control_channel=_control_channel(top),
+        control_channel=control_channel,
+        proxies=_proxies(top, control_channel),
         exclusions=_exclusions(top),
         learn=_learn(top),
         notify=_notify(top),
@@ -226,17 +223,28 @@ def _control_channel(top: _Section) -> tuple[ControlEndpoint, ...]:
     return tuple(found)
 
 
-def _refuse_proxies(top: _Section) -> None:
-    """Read proxies so that a slip in one is named first, then refuse them all."""
-    found = [
-        ProxyEndpoint(
-            item.check("address", partial(rules.parse_address, item.text("address"))),
-            item.port(),
-        )
-        for item in top.sections("proxies", ("address", "port"))
-    ]
-    if found:
-        raise top.error_at("proxies", _NO_PROXIES)
+def _proxies(top: _Section, control: Iterable[ControlEndpoint]) -> tuple[ProxyEndpoint, ...]:
+    """Explicit proxies; none may be where the controller is, whose connections are not judged."""
+    controllers = {(each.address, each.port) for each in control}
+    found: dict[ProxyEndpoint, None] = {}
+    for item in top.sections("proxies", ("address", "port")):
+        address = item.check("address", partial(rules.parse_address, item.text("address")))
+        proxy = ProxyEndpoint(address, item.port())
+        if proxy in found:
+            raise item.error(f"`proxies` names {proxy} twice")
+        if address.is_loopback:
+            sentence = (
+                f"{address} is this host itself, whose own traffic is judged when it leaves: leave it out"
+            )
+            raise item.error_at("address", sentence)
+        if proxy.port == 53:
+            raise item.error_at(
+                "port", "port 53 is where resolvers are asked; a proxy there cannot be judged"
+            )
+        if (proxy.address, proxy.port) in controllers:
+            raise item.error(f"{proxy} is the controller in `control_channel`; it cannot be a proxy as well")
+        found[proxy] = None
+    return tuple(found)
 
 
 def _exclusions(top: _Section) -> tuple[Exclusion, ...]:

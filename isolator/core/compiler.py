@@ -73,6 +73,8 @@ NETWORKS = {4: "networks4", 6: "networks6"}
 CONTROL = {4: "control4", 6: "control6"}
 RESOLVERS = {4: "resolvers4", 6: "resolvers6"}
 DHCP = {4: "dhcp4", 6: "dhcp6"}
+PROXIES = {4: "proxies4", 6: "proxies6"}
+"""Configured proxies: whatever goes there is judged by the name it asks for."""
 APPROVED = {4: "approved4", 6: "approved6"}
 """Connections to learned addresses that named a listed host: their packets need no judgement any more."""
 
@@ -126,6 +128,7 @@ def _sets() -> tuple[AddressSet, ...]:
             AddressSet(RESOLVERS[version], _address_kind(version)),
             AddressSet(APPROVED[version], _flow_kind(version), timed=True, room=FLOW_ROOM),
             AddressSet(DHCP[version], _address_kind(version)),
+            AddressSet(PROXIES[version], ends),
         ]
     return tuple(made)
 
@@ -221,6 +224,8 @@ def _flow_rules(policy: Policy) -> tuple[Rule, ...]:
     to = Side.DESTINATION
     rules = [Rule((), Action.CLEAR_MARK), Rule((Loopback(Hook.OUTPUT),), Action.ACCEPT), *_fragment_rules()]
     rules += [Rule((Connecting(),), Forget(APPROVED[v], v)) for v in _VERSIONS]
+    # First: a proxy inside a listed network or an exclusion is a proxy all the same.
+    rules += [Rule((EndInSet(to, PROXIES[v], v),), Jump("flow_held")) for v in _proxy_versions(policy)]
     for version in _VERSIONS:
         for names in (CONTROL, NETWORKS):
             rules.append(Rule((EndInSet(to, names[version], version),), Action.ACCEPT))
@@ -232,6 +237,11 @@ def _flow_rules(policy: Policy) -> tuple[Rule, ...]:
         resolver = AddressInSet(to, RESOLVERS[version], version)
         rules.append(Rule((PortIs(Transport.TCP, to, 53), resolver), Jump("flow_held")))
     return tuple(rules)
+
+
+def _proxy_versions(policy: Policy) -> tuple[int, ...]:
+    """IP versions of which there is a proxy: without one there are no rules for it either."""
+    return tuple(sorted({proxy.address.version for proxy in policy.proxies}))
 
 
 def _held_rules() -> tuple[Rule, ...]:
@@ -252,6 +262,12 @@ def _output_rules(policy: Policy) -> tuple[Rule, ...]:
     ]
     rules.append(Rule((Loopback(Hook.OUTPUT),), Action.ACCEPT, Reason.LOOPBACK))
     rules += _fragment_rules()
+    for version in _proxy_versions(policy):
+        proxy = EndInSet(to, PROXIES[version], version)
+        rules += [
+            Rule((Approved(), proxy), Action.ACCEPT, Reason.PROXY),
+            Rule((proxy, tcp), Action.RESET, Reason.FLOW_UNJUDGED),
+        ]
     for version in _VERSIONS:
         seen = EndInSet(to, SEEN[version], version)
         rules += [
@@ -297,6 +313,9 @@ def _input_rules(policy: Policy) -> tuple[Rule, ...]:
     for version in _VERSIONS:
         whole = Whole(version)
         rules += _answers(EndInSet(Side.SOURCE, SEEN[version], version), Reason.ESTABLISHED_FLOW, whole)
+    for version in _proxy_versions(policy):
+        proxy = EndInSet(Side.SOURCE, PROXIES[version], version)
+        rules.append(Rule((proxy, Whole(version), NotConnecting()), Action.ACCEPT, Reason.PROXY))
     rules += _fragment_rules()
     for version in _VERSIONS:
         rules += _answers(EndInSet(Side.SOURCE, CONTROL[version], version), Reason.CONTROL_CHANNEL)
@@ -385,6 +404,9 @@ def _contents(policy: Policy) -> dict[str, tuple[Element, ...]]:
         if endpoint.address is not None:
             door = Destination(endpoint.address, Transport.TCP, endpoint.port)
             held[CONTROL[endpoint.address.version]][Element(door)] = None
+    for proxy in policy.proxies:
+        door = Destination(proxy.address, Transport.TCP, proxy.port)
+        held[PROXIES[proxy.address.version]][Element(door)] = None
     _add_addresses(held, RESOLVERS, policy.resolvers)
     _add_addresses(held, DHCP, [server.address for server in policy.dhcp_servers])
     if held[DHCP[6]]:

@@ -136,7 +136,11 @@ class HttpTalk:
 
 
 class ProxyTalk:
-    """A connection to a proxy: requests until a tunnel begins, then the tunnel's hello."""
+    """A connection to a proxy: requests until a tunnel begins, then the tunnel's hello.
+
+    The proxy's answers are not seen here, so nobody knows which of several CONNECTs made the tunnel: all of a
+    connection must name the same target, as they do while a client proves who it is.
+    """
 
     __slots__ = ("_door", "_last", "_reader", "_readers", "_target", "_tunnel")
 
@@ -159,12 +163,18 @@ class ProxyTalk:
             self._last = judge_proxy_request(policy, request)
             if self._last.verdict is not Verdict.ACCEPT:
                 return Heard(self._last)
+            if self._target is not None and not _same_tunnel(self._target, request):
+                return Heard(Decision(Verdict.REJECT, Reason.PROXY_REQUEST_REFUSED))
             self._target = request if request.form is Form.AUTHORITY else None
         beginning = self._reader.tunnel
         if beginning is not None:
             self._tunnel = TlsTalk(self._readers.hellos(), self._door, self._target)
             return self._tunnel.hear(beginning, policy, learned_for, now)
         return Heard(self._last) if self._reader.between else MORE
+
+
+def _same_tunnel(first: Request, then: Request) -> bool:
+    return (first.form, first.host, first.port) == (then.form, then.host, then.port)
 
 
 def talk_for(policy: FlowPolicy, readers: Readers, door: Destination) -> Talk:

@@ -17,6 +17,7 @@ from isolator.model.policy import (
     Exclusion,
     LearnLimits,
     Policy,
+    ProxyEndpoint,
 )
 
 _LONGEST_DURATION_S = 100 * 365 * 86_400
@@ -38,6 +39,7 @@ def encode_policy(policy: Policy) -> dict[str, Any]:
         "control": [_encode_control(endpoint) for endpoint in policy.control],
         "exclusions": [_encode_exclusion(exclusion) for exclusion in policy.exclusions],
         "dhcp_servers": [str(server.address) for server in policy.dhcp_servers],
+        "proxies": [[str(proxy.address), proxy.port] for proxy in policy.proxies],
         "limits": {
             "ttl_floor_s": policy.limits.ttl_floor_s,
             "ttl_ceiling_s": policy.limits.ttl_ceiling_s,
@@ -47,7 +49,10 @@ def encode_policy(policy: Policy) -> dict[str, Any]:
 
 
 def decode_policy(document: Mapping[str, Any]) -> Policy:
-    """The policy of a journal; KeyError, ValueError, TypeError or OverflowError when it is not one."""
+    """The policy of a journal; KeyError, ValueError, TypeError or OverflowError when it is not one.
+
+    One without `proxies` (written before there were any) has none.
+    """
     limits = document["limits"]
     return Policy(
         scope=IsolationScope(document["scope"]),
@@ -60,6 +65,9 @@ def decode_policy(document: Mapping[str, Any]) -> Policy:
         control=tuple(_decode_control(each) for each in document["control"]),
         exclusions=tuple(_decode_exclusion(each) for each in document["exclusions"]),
         dhcp_servers=tuple(DhcpServer(_address(each)) for each in document["dhcp_servers"]),
+        proxies=tuple(
+            ProxyEndpoint(_address(address), int(port)) for address, port in document.get("proxies", ())
+        ),
         limits=LearnLimits(
             ttl_floor_s=float(limits["ttl_floor_s"]),
             ttl_ceiling_s=float(limits["ttl_ceiling_s"]),

@@ -28,14 +28,6 @@ _SHELL_WORDS = frozenset(("|", "||", "&", "&&", ";", ">", ">>", "<", "2>", "2>&1
 
 
 @dataclass(frozen=True, slots=True)
-class ProxyEndpoint:
-    """A proxy of the organisation. Kept for a later version; no configuration with one is accepted now."""
-
-    address: Address
-    port: int
-
-
-@dataclass(frozen=True, slots=True)
 class NotifySettings:
     """How the person at the device is told: the hook's words (empty: no hook) and whom to call."""
 

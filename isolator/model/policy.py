@@ -50,6 +50,18 @@ class DhcpServer:
 
 
 @dataclass(frozen=True, slots=True)
+class ProxyEndpoint:
+    """An explicit proxy of the organisation: only what names a listed host goes to it, each request judged."""
+
+    address: Address
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.address}]" if self.address.version == 6 else str(self.address)
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """Everything an isolated host may do; the input of the compiler and of the gate."""
 
@@ -60,4 +72,5 @@ class Policy:
     control: tuple[ControlEndpoint, ...] = ()
     exclusions: tuple[Exclusion, ...] = ()
     dhcp_servers: tuple[DhcpServer, ...] = ()
+    proxies: tuple[ProxyEndpoint, ...] = ()
     limits: LearnLimits = field(default_factory=LearnLimits)

@@ -27,6 +27,7 @@ class Reason(Enum):
     LEARNED_ADDRESS = "learned_address"
     ESTABLISHED_FLOW = "established_flow"
     LISTED_NETWORK = "listed_network"
+    PROXY = "proxy"
     EXCLUSION = "exclusion"
     DNS_APPROVED = "dns_approved"
     DHCP_RENEWAL = "dhcp_renewal"

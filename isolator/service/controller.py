@@ -206,6 +206,7 @@ class Controller:
                 for each in built.policy.networks
             ],
             "resolvers": [str(address) for address in built.policy.resolvers],
+            "open_proxies": [str(proxy) for proxy in built.policy.proxies],
         }
 
     def release(self, order: ReleaseOrder, *, why: EventKind = EventKind.RELEASED) -> Outcome:

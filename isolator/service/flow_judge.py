@@ -96,7 +96,8 @@ class FlowJudge:
                 for port in entry.ports:
                     unchecked[port] = (*unchecked.get(port, ()), entry.id)
         networks = networks_by_port(policy.networks)
-        self._gate.replace_policy(FlowPolicy(Index(policy.entries), networks, unchecked=unchecked))
+        proxies = frozenset((each.address, each.port) for each in policy.proxies)
+        self._gate.replace_policy(FlowPolicy(Index(policy.entries), networks, proxies, unchecked))
         self._kept = tuple(
             entry.id for entry in policy.entries if entry.list_id in (CONTROL_LIST, EXCLUSION_LIST)
         )
@@ -141,7 +142,7 @@ class FlowJudge:
 
     def _judge_outgoing(self, segment: Segment, now: float) -> FlowAnswer:
         flow = segment.flow
-        if segment.flags & {"syn", "ack"} == {"syn"}:
+        if "syn" in segment.flags and "ack" not in segment.flags:
             self._approved.pop(flow, None)
         elif flow in self._approved or self._is_spared(flow, now):
             return self._approve(flow, (segment.token,))
@@ -154,9 +155,10 @@ class FlowJudge:
         """
         if self._spare_until is None:
             self._spare_until = now + SPARE_S
-        new = now < self._spare_until and self._gate.table.get(flow) is None
+        if now >= self._spare_until or self._gate.table.get(flow) is not None:
+            return False
         door = Destination(flow.server, Transport.TCP, flow.server_port)
-        return new and any(self._dns.names.is_open(door, now, entry) for entry in self._kept)
+        return any(self._dns.names.is_open(door, now, entry) for entry in self._kept)
 
     def _judge_answer(self, segment: Segment, now: float) -> FlowAnswer:
         """A resolver's segment: the kernel has what its answers open before the last of them is delivered."""

@@ -89,6 +89,7 @@ def build_policy(order: IsolationOrder, config: AgentConfig, facts: HostFacts, l
         exclusions=exclusions,
         dhcp_servers=tuple(DhcpServer(address) for address in facts.dhcp_servers),
         limits=config.learn,
+        proxies=config.proxies,
     )
     return BuiltPolicy(policy, lists)
 

@@ -36,6 +36,7 @@ GATE_PASSING = frozenset(
         Reason.FIRST_BYTES_HELD,
         Reason.TLS_NAME_ALLOWED,
         Reason.HTTP_HOST_ALLOWED,
+        Reason.PROXY_TARGET_ALLOWED,
         Reason.LISTED_NETWORK,
         Reason.EXCLUSION,
     }

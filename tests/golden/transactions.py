@@ -13,7 +13,15 @@ from isolator.core.learned_elements import by_set, doors_of, elements_of
 from isolator.model.config import AgentConfig
 from isolator.model.flow import Destination, LearnedAddress, Transport
 from isolator.model.order import IsolationOrder, IsolationScope
-from isolator.model.policy import AllowedNetwork, ControlEndpoint, DhcpServer, Direction, Exclusion, Policy
+from isolator.model.policy import (
+    AllowedNetwork,
+    ControlEndpoint,
+    DhcpServer,
+    Direction,
+    Exclusion,
+    Policy,
+    ProxyEndpoint,
+)
 from isolator.model.ruleset import Element, Ruleset, Transaction
 from isolator.ports import HostFacts
 from isolator.service.policy_builder import build_policy
@@ -33,6 +41,10 @@ EXCLUSIONS = (
     Exclusion("support by IPv6", Direction.IN, Transport.TCP, None, ip_network("fd00:9::/32")),
     Exclusion("syslog", Direction.IN, Transport.UDP, 514, ip_network("10.9.0.0/16")),
 )
+PROXIES = (
+    ProxyEndpoint(ip_address("10.1.4.8"), 3128),
+    ProxyEndpoint(ip_address("2001:db8:7::8"), 8080),
+)
 
 FULL = build_policy(
     IsolationOrder(geo=("EU",)),
@@ -42,7 +54,7 @@ FULL = build_policy(
 ).policy
 SELECTIVE = build_policy(
     IsolationOrder(IsolationScope.SELECTIVE, geo=("EU",)),
-    AgentConfig(os="linux", exclusions=EXCLUSIONS),
+    AgentConfig(os="linux", exclusions=EXCLUSIONS, proxies=PROXIES),
     FACTS,
     load,
 ).policy

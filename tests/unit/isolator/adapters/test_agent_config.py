@@ -12,10 +12,10 @@ from isolator.adapters.agent_config import MAX_BYTES, load_config
 from isolator.model.config import AgentConfig, ControllerSettings, NotifySettings
 from isolator.model.failure import FailureCode, IsolatorError
 from isolator.model.flow import Transport
-from isolator.model.policy import ControlEndpoint, Direction, Exclusion, LearnLimits
+from isolator.model.policy import ControlEndpoint, Direction, Exclusion, LearnLimits, ProxyEndpoint
 
 EVERYTHING = """\
-# every key there is, proxies apart
+# every key there is
 geo: [eu, US]
 os: linux
 lists: [streamlined, ./own.yaml, standard@2024-12]
@@ -24,7 +24,9 @@ resolvers: [192.0.2.53, "2001:db8::53"]
 control_channel:
   - {host: Controller.Example., port: 8443}
   - {address: 203.0.113.5, port: 443}
-proxies: []
+proxies:
+  - {address: 192.0.2.8, port: 3128}
+  - {address: "2001:db8::8", port: 8080}
 exclusions:
   - {name: backup, direction: out, remote: 198.51.100.0/24, port: 873, process: {uid: 34}}
   - {name: Help desk, direction: in, remote: "2001:db8:1::/48", port: 3389, protocol: tcp}
@@ -64,6 +66,10 @@ def test_everything_it_can_say(tmp_path: Path) -> None:
         control_channel=(
             ControlEndpoint(8443, host="controller.example"),
             ControlEndpoint(443, address=ip_address("203.0.113.5")),
+        ),
+        proxies=(
+            ProxyEndpoint(ip_address("192.0.2.8"), 3128),
+            ProxyEndpoint(ip_address("2001:db8::8"), 8080),
         ),
         exclusions=(
             Exclusion("backup", Direction.OUT, Transport.TCP, 873, ip_network("198.51.100.0/24"), None, 34),
@@ -169,8 +175,18 @@ BAD = [
     ("control_channel: [{host: a.example, port: '443'}]", 1, "whole number"),
     ("control_channel:\n- {host: a.example, port: 1}\n- {host: A.example., port: 1}", 3, "twice"),
     ("control_channel: [443]", 1, "must be a mapping"),
-    # proxies are read, then refused
-    ("proxies:\n- {address: 192.0.2.8, port: 3128}", 2, "no such check"),
+    ("proxies:\n- {address: 127.0.0.1, port: 3128}", 2, "this host itself"),
+    ("proxies:\n- {address: 192.0.2.8, port: 53}", 2, "where resolvers are asked"),
+    (
+        "proxies:\n- {address: 192.0.2.8, port: 3128}\n- {address: 192.0.2.8, port: 3128}",
+        3,
+        "192.0.2.8:3128 twice",
+    ),
+    (
+        "control_channel:\n- {address: 192.0.2.8, port: 3128}\nproxies:\n- {address: 192.0.2.8, port: 3128}",
+        4,
+        "cannot be a proxy as well",
+    ),
     ("proxies:\n- {address: proxy.example, port: 3128}", 2, "is no IPv4 or IPv6 address"),
     # exclusions
     ("exclusions: [{direction: out, remote: a.example}]", 1, "needs `name`"),

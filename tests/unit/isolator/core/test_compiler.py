@@ -15,6 +15,7 @@ from isolator.core.compiler import (
     GATE_PRIORITY,
     LEARNED,
     NETWORKS,
+    PROXIES,
     QUEUE_CHAIN,
     RESOLVERS,
     SEEN,
@@ -134,7 +135,7 @@ def test_the_mark_alone_opens_nothing(name: str) -> None:
         for rule in chain.rules:
             if Approved() in rule.matches:
                 names = {getattr(match, "set_name", None) for match in rule.matches} - {None}
-                assert names <= {*LEARNED.values(), *SEEN.values(), *RESOLVERS.values()}
+                assert names <= {*LEARNED.values(), *SEEN.values(), *RESOLVERS.values(), *PROXIES.values()}
                 assert names
             if FlowApproved() in rule.matches:
                 assert rule.action == Jump("flow_new")

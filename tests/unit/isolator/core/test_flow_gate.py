@@ -379,6 +379,8 @@ class TestProxy:
             (CONNECT + hello("evil.test"), Reason.TLS_NAME_NOT_ALLOWED),
             (CONNECT + hello("a.wild.test"), Reason.TLS_NAME_ELSEWHERE),
             (CONNECT + hello(None), Reason.TLS_NAME_MISSING),
+            (CONNECT + CONNECT.replace(b"www.listed.test", b"a.wild.test"), Reason.PROXY_REQUEST_REFUSED),
+            (CONNECT + GET.replace(b" / ", b" http://www.listed.test/ "), Reason.PROXY_REQUEST_REFUSED),
             (CONNECT + b"SSH-2.0-x\r\n", Reason.HTTP_UNREADABLE),
             (CONNECT + b"\x16\x03\x01\0\0", Reason.TLS_UNREADABLE),
             (CONNECT[:40], Reason.FIRST_BYTES_HELD),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from isolator.core.policy_document import decode_order, decode_policy, encode_order, encode_policy
 from isolator.model.exclusion import Exclusion
 from isolator.model.order import IsolationOrder, IsolationScope, OnSilence
-from isolator.model.policy import Policy
+from isolator.model.policy import Policy, ProxyEndpoint
 from tests.golden.transactions import BY_ADDRESS, FULL, SELECTIVE
 
 _KEPT = ("n", "list_id", "pattern", "host", "match", "ports", "protocol", "path", "apex", "geography")
@@ -29,6 +31,7 @@ def test_a_policy_survives_the_journal(policy: Policy) -> None:
         policy.resolvers,
         policy.control,
     )
+    assert back.proxies == policy.proxies
     assert (back.exclusions, back.dhcp_servers, back.limits) == (
         policy.exclusions,
         policy.dhcp_servers,
@@ -85,10 +88,26 @@ def test_an_order_with_a_wrong_value_is_refused(key: str, value: object) -> None
 def test_a_policy_with_a_missing_or_wrong_part_is_refused() -> None:
     whole = encode_policy(SELECTIVE)
     for key in whole:
+        if key == "proxies":
+            continue  # written before there were any
         with pytest.raises((KeyError, ValueError, TypeError)):
             decode_policy({name: value for name, value in whole.items() if name != key})
+    for key in whole:
         with pytest.raises((KeyError, ValueError, TypeError)):
             decode_policy({**whole, key: 1})
+
+
+def test_a_journal_from_before_there_were_proxies_has_none() -> None:
+    whole = encode_policy(SELECTIVE)
+    del whole["proxies"]
+    assert decode_policy(whole).proxies == ()
+
+
+def test_proxies_survive() -> None:
+    proxies = (ProxyEndpoint(ip_address("192.0.2.8"), 3128), ProxyEndpoint(ip_address("2001:db8::8"), 8080))
+    policy = replace(SELECTIVE, proxies=proxies)
+    assert decode_policy(json.loads(json.dumps(encode_policy(policy)))).proxies == proxies
+    assert [str(each) for each in proxies] == ["192.0.2.8:3128", "[2001:db8::8]:8080"]
 
 
 @pytest.mark.parametrize("uid", ["0", 1.5, True])

@@ -18,6 +18,7 @@ from isolator.model.policy import (
     Direction,
     Exclusion,
     Policy,
+    ProxyEndpoint,
 )
 from isolator.model.ruleset import (
     Action,
@@ -47,6 +48,7 @@ RANGE, CONTROL = ip_address("20.15.141.7"), ip_address("198.51.100.9")
 SHUT, SHUT6 = ip_address("93.184.216.34"), ip_address("2606:2800::34")
 DHCP, ADMIN, CLOCK = ip_address("192.0.2.67"), ip_address("10.9.0.1"), ip_address("10.1.1.1")
 ROUTER6 = ip_address("fe80::1")
+PROXY, PROXY6 = ip_address("10.8.0.8"), ip_address("2001:db8::8")
 
 POLICY = Policy(
     IsolationScope.SELECTIVE,
@@ -60,6 +62,7 @@ POLICY = Policy(
         Exclusion("time", Direction.OUT, Transport.UDP, 123, ip_network("10.1.1.1/32"), uid=42),
     ),
     dhcp_servers=(DhcpServer(DHCP),),
+    proxies=(ProxyEndpoint(PROXY, 3128), ProxyEndpoint(RANGE, 8080), ProxyEndpoint(PROXY6, 3128)),
 )
 RULES = compile_policy(POLICY, 5)
 LEARNED_SETS: dict[str, set[ElementKey]] = {
@@ -104,6 +107,11 @@ TABLE = [
     ("expired, new connection", out(STALE), QUEUE, Reason.FLOW_UNJUDGED),
     ("expired, open connection", out(STALE, tcp_flags=ACK), QUEUE, Reason.FLOW_UNJUDGED),
     ("network", out(RANGE), ACCEPT, Reason.LISTED_NETWORK),
+    ("proxy", out(PROXY, 3128), QUEUE, Reason.FLOW_UNJUDGED),
+    ("proxy, IPv6, with a mark of its own", out(PROXY6, 3128, approved=True), QUEUE, Reason.FLOW_UNJUDGED),
+    ("proxy in a listed network", out(RANGE, 8080), QUEUE, Reason.FLOW_UNJUDGED),
+    ("proxy, other port", out(PROXY, 22), REJECT, Reason.NOT_LISTED),
+    ("proxy, datagram", out(PROXY, 3128, "udp"), REJECT, Reason.NOT_LISTED),
     ("network, other port", out(RANGE, 80), REJECT, Reason.NOT_LISTED),
     ("control channel", out(CONTROL, 8443), ACCEPT, Reason.CONTROL_CHANNEL),
     ("unlisted", out(SHUT), REJECT, Reason.NOT_LISTED),
@@ -170,6 +178,8 @@ TABLE = [
     ("answer", into(OPEN), ACCEPT, Reason.ESTABLISHED_FLOW),
     ("connection from outside", into(OPEN, tcp_flags=SYN), DROP, Reason.INBOUND_NOT_LISTED),
     ("unlisted answer", into(SHUT), DROP, Reason.INBOUND_NOT_LISTED),
+    ("answer from a proxy", into(PROXY, 3128), ACCEPT, Reason.PROXY),
+    ("connection from a proxy", into(PROXY, 3128, tcp_flags=SYN), DROP, Reason.INBOUND_NOT_LISTED),
     ("answer from a network", into(RANGE), ACCEPT, Reason.LISTED_NETWORK),
     ("answer of the control channel", into(CONTROL, 8443), ACCEPT, Reason.CONTROL_CHANNEL),
     ("DNS answer", into(RESOLVER, 53, "udp"), QUEUE, Reason.DNS_UNJUDGED),
