@@ -1,10 +1,10 @@
 """The client of the figures on gated connections, in the device. One JSON command a line, one answer.
 
-latency: {"do", "addresses", "port", "hello", "count"} -> {"ms": [...]}, one connection after the other, each from
-its connect to the first byte of the answer.
-rate: {"do", "addresses", "port", "hello", "workers", "warm_s", "seconds"} -> {"done", "failed", "took_s"}: that many
-processes, each connecting, speaking, hearing the answer and closing without a pause.
-bulk: {"do", "address", "port", "hello", "upload", "seconds"} -> {"running": true} and, once it is over, {"over": true}.
+latency: {"do", "addresses", "port", "hello", "count"} -> {"ms": [...]}, one connection after the other, each
+from its connect to the first byte of the answer.
+rate: {"do", "addresses", "port", "hello", "workers", "warm_s", "seconds"} -> {"done", "failed", "took_s"}: that
+many processes, each connecting, speaking, hearing the answer and closing without a pause.
+bulk: {"do", "address", "port", "hello", "upload", "seconds"} -> {"running": true}, then {"over": true}.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The ground for the figures on gated connections: a cable, a server behind it, an agent, a client.
 
-The addresses of the listed name are reached over a cable of its own, so that the lab's router and bridge do not
-hide what the gate costs. The client and the server are plain: the least that a connection can cost here.
+The addresses of the listed name are reached over a cable of its own, so that the lab's router and bridge do
+not hide what the gate costs. Client and server are plain: the least that a connection can cost here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.lab.service import Service
 
 NAME = "gate.vendor.example"
 ADDRESSES = tuple(f"20.92.0.{n}" for n in range(1, 17))
-"""Enough that the client's ports do not run out while its closed connections wait (RFC 9293 section 3.6.1)."""
+"""Enough that the client's ports do not run out while its closed connections wait (RFC 9293, TIME-WAIT)."""
 PORT, DISCARD_PORT, FLOOD_PORT = 8450, 8451, 8452
 WORKERS = 12
 _SETTINGS = {"net/ipv4/ip_local_port_range": "1024 65535", "net/ipv4/tcp_max_tw_buckets": "262144"}
@@ -59,7 +59,7 @@ class Ground:
 
     @contextlib.contextmanager
     def way(self, name: str) -> Iterator[None]:
-        """`isolated`, `queued` (the model that queues every packet out), or anything else: nothing in between."""
+        """`isolated`, `queued` (the model that queues every packet out), or else: nothing in between."""
         if name == "isolated":
             isolate(self.agent)
             try:
@@ -81,7 +81,8 @@ class Ground:
 
     def latency(self, hello: bytes, count: int) -> list[float]:
         """Milliseconds from connect to the answer of each of so many connections, one after the other."""
-        return list(self._ask("latency", addresses=ADDRESSES, port=PORT, hello=hello.hex(), count=count)["ms"])
+        told = self._ask("latency", addresses=ADDRESSES, port=PORT, hello=hello.hex(), count=count)
+        return list(told["ms"])
 
     def rate(self, hello: bytes, seconds: float) -> float:
         """Connections a second that all workers together carry; RuntimeError when one fails."""

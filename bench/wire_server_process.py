@@ -1,8 +1,8 @@
 """The server of the figures on gated connections: answers a TLS hello with a few bytes, or carries bulk.
 
-Arguments: three ports. At the first it reads one whole hello, answers, and waits for the end; at the second it
-then discards what comes, at the third it sends as fast as it can. It speaks no TLS: what the gate costs shall not
-be hidden behind cryptography. Blocking workers, because nothing in Python costs less per connection.
+Arguments: three ports. At the first it reads one whole hello, answers, and waits for the end; at the second
+it then discards what comes, at the third it sends as fast as it can. It speaks no TLS: what the gate costs
+shall not be hidden behind cryptography. Blocking workers: nothing in Python costs less per connection.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def discard(sock: socket.socket) -> None:
     """Take everything that comes after the hello without looking at it."""
     if read_hello(sock):
         sock.sendall(ANSWER)
-        # With MSG_TRUNC the kernel throws the bytes away itself (tcp(7)), which leaves the processor to the path.
+        # With MSG_TRUNC the kernel throws the bytes away itself (tcp(7)): the processor is for the path.
         room = bytearray(_PIECE)
         while sock.recv_into(room, 0, socket.MSG_TRUNC):
             pass

@@ -184,6 +184,13 @@ class FlowJudge:
             self._approve(segment.flow, ())
         for token in ruling.passed:
             waiting.pop(token, None)
+        if not ruling.dropped and not ruling.resets:
+            return FlowAnswer(ruling.passed, ruling.mark)
+        return self._end(ruling, segment, inbound=inbound)
+
+    def _end(self, ruling: FlowRuling, segment: Segment | None, *, inbound: bool) -> FlowAnswer:
+        """What is dropped, and the resets: in the place of a dropped segment, or to the program here."""
+        waiting = self._waiting
         ends: dict[FlowKey, int] = {}
         for token in ruling.dropped:
             flow = waiting.pop(token, None)

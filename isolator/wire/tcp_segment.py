@@ -78,7 +78,7 @@ def _check_ipv6(data: bytes) -> int:
 
 
 def _is_right(data: bytes, at: int, ends_at: int) -> bool:
-    """Check the sum over addresses and segment, which stand side by side, and the rest of the pseudo-header."""
+    """Check the sum over addresses and segment, which are neighbours, and the rest of the pseudo-header."""
     return (ones_sum(data[ends_at:]) + _TCP + len(data) - at) % 0xFFFF == 0
 
 

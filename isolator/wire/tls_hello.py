@@ -231,7 +231,14 @@ class _Fields:
 
     def vector(self, size: int) -> bytes:
         """A block with its length before it, in that many bytes."""
-        return self.take(self.number(size))
+        data = self._data
+        begin = self._at + size
+        end = begin + int.from_bytes(data[self._at : begin], "big")
+        # A length that is cut off reads as a smaller one, but then it begins behind the end already.
+        if end > len(data):
+            raise ParseError(Unreadable.TLS_LENGTHS)
+        self._at = end
+        return data[begin:end]
 
     def at_end(self) -> bool:
         return self._at == len(self._data)

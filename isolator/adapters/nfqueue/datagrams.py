@@ -6,7 +6,7 @@ import contextlib
 import errno
 import logging
 import os
-import selectors
+import select
 import socket
 import struct
 import threading
@@ -198,9 +198,11 @@ class QueueSource:
         self._every_s = every_s
         self._leave_at = time.monotonic()
         self._wake, self._woken = socket.socketpair()
-        self._ready = selectors.DefaultSelector()
-        self._ready.register(self._socket, selectors.EVENT_READ)
-        self._ready.register(self._woken, selectors.EVENT_READ)
+        # Not a selector: for a packet that comes alone it would cost as much as judging it.
+        self._ready = select.poll()
+        self._ready.register(self._socket, select.POLLIN)
+        self._ready.register(self._woken, select.POLLIN)
+        self._patience_ms = None if every_s is None else every_s * 1000
         self._stopping = threading.Event()
         self.stopped = False
 
@@ -213,7 +215,7 @@ class QueueSource:
             try:
                 return self._socket.recv(_LONGEST_MESSAGE)
             except BlockingIOError:
-                self._ready.select(self._every_s)
+                self._ready.poll(self._patience_ms)
         raise BlockingIOError(errno.EAGAIN, "stopped, or time to do something else")
 
     def wait_stopped(self, timeout_s: float) -> None:
@@ -228,7 +230,6 @@ class QueueSource:
 
     def close(self) -> None:
         """Give the descriptors back, once nobody reads any more."""
-        self._ready.close()
         for each in (self._socket, self._wake, self._woken):
             each.close()
 
