@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.corpus.hellos import Extension, records, server_name, vector
 
@@ -37,7 +37,13 @@ class Flight:
         # A pre-shared key has to be the last (RFC 8446 section 4.2.11).
         last = [each for each in kept if each[0] == _PRE_SHARED_KEY]
         rest = [each for each in kept if each[0] != _PRE_SHARED_KEY]
-        return Flight(self.version, self.record, self.head, (*first, *rest, *more, *last), self.behind)
+        return replace(self, extensions=(*first, *rest, *more, *last))
+
+    def marked(self, marker: bytes) -> Flight:
+        """The same hello with these bytes at the beginning of its random."""
+        end = 2 + len(marker)
+        assert end <= 34, "the random has 32 bytes"
+        return replace(self, head=self.head[:2] + marker + self.head[end:])
 
     def hello(self, record: int | None = None) -> bytes:
         """The hello as it is sent, in records of at most so many bytes (None: as recorded)."""

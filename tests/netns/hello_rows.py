@@ -17,21 +17,30 @@ ADDRESSES = {4: "20.92.0.1", 6: "2603:1099::1"}
 OTHER_ADDRESSES = {4: "20.92.0.2", 6: "2603:1099::2"}
 PORT = 8446
 MARKER = 16
-"""Bytes behind the first flight: whether they come back is the verdict on the wire."""
+"""Bytes of a marker: in the hello's random and behind the flight. Whether they come back is the verdict."""
+RUN = secrets.token_bytes(8)
+"""Begins every marker of this process: what a sniffer looks for."""
 _SEGMENT = 1_400
 
 Pieces = Sequence[tuple[int, bytes]]
 Cut = Callable[[bytes], Pieces]
 
 
+def new_marker() -> bytes:
+    """A marker that nothing else has."""
+    return RUN + secrets.token_bytes(MARKER - len(RUN))
+
+
 def cut(data: bytes, size: int, start: int = 0) -> list[tuple[int, bytes]]:
-    """Segments of that size."""
-    return [(at, data[at : at + size]) for at in range(start, len(data), size)]
+    """Segments of that size; the marker at the end has one of its own."""
+    end = len(data) - MARKER
+    flight = data[:end]
+    return [*((at, flight[at : at + size]) for at in range(start, end, size)), (end, data[end:])]
 
 
 def whole(data: bytes) -> Pieces:
-    """As few segments as Ethernet takes, the marker apart."""
-    return [*cut(data[:-MARKER], _SEGMENT), (len(data) - MARKER, data[-MARKER:])]
+    """As few segments as Ethernet takes."""
+    return cut(data, _SEGMENT)
 
 
 def halves(data: bytes) -> Pieces:
@@ -47,7 +56,7 @@ def in_the_name(data: bytes) -> Pieces:
 
 def byte_by_byte(data: bytes) -> Pieces:
     """The first 300 bytes: the gate holds 512 segments of all connections."""
-    return [*cut(data[:300], 1), *cut(data, _SEGMENT, 300)]
+    return [*cut(data, 1)[:300], *cut(data, _SEGMENT, 300)]
 
 
 def sixteens(data: bytes) -> Pieces:
@@ -127,6 +136,7 @@ class Row:
     server: str
     pieces: Pieces
     stream: bytes
+    marker: bytes
     outcome: str
     reason: str
     first: int | None = None
@@ -174,16 +184,21 @@ def near_names() -> Iterator[Row]:
 def rewritten_on_the_way() -> Iterator[Row]:
     """Two hellos over each other: whichever the server reads, it may only be one that was judged."""
     for client, flight in flights().items():
-        fine = flight.named(ALLOWED).render() + secrets.token_bytes(MARKER)
+        marker = new_marker()
+        fine = flight.named(ALLOWED).marked(marker).render() + marker
         # The same length, so that only the name differs.
         bad = fine.replace(ALLOWED.encode(), b"evil.hidden.exampl")
-        for family, server in ADDRESSES.items():
+        name = fine.find(b".vendor")
+        for server in ADDRESSES.values():
             for how, first, then in (("bad first", bad, fine), ("good first", fine, bad)):
-                ahead = [(60, first[60:400]), *whole(then)]
-                again = [(0, first[: fine.find(b".vendor") + 4]), *whole(then)]
-                for order, pieces in (("ahead", ahead), ("again", again)):
-                    label = f"{client}, {how}, {order}, v{family}"
-                    yield Row(label, server, pieces, then, "reset", "tcp_overlap")
+                orders = {
+                    "ahead": [(60, first[60:400]), *whole(then)],
+                    "half a name": [(0, first[: name + 4]), *whole(then)],
+                    "the name": [(0, first[: name + 16]), *whole(then)],
+                }
+                for order, pieces in orders.items():
+                    label = f"{client}, {how}, {order}, {server}"
+                    yield Row(label, server, pieces, then, marker, "reset", "tcp_overlap")
 
 
 def wrapping() -> Iterator[Row]:
@@ -211,8 +226,10 @@ def unsound() -> Iterator[Row]:
             "SSL 2": b"\x80\x2e\1\3\1" + bytes(43),
         }
         for what, data in wrong.items():
-            stream = data + secrets.token_bytes(MARKER)
-            yield Row(f"{client}, {what}", ADDRESSES[4], whole(stream), stream, "reset", "tls_unreadable")
+            marker = new_marker()
+            stream = data + marker
+            pieces = whole(stream)
+            yield Row(f"{client}, {what}", ADDRESSES[4], pieces, stream, marker, "reset", "tls_unreadable")
 
 
 def row(client: str, flight: Flight, case: str, shape: str, family: int, *more: Extension) -> Row:
@@ -226,8 +243,9 @@ def row(client: str, flight: Flight, case: str, shape: str, family: int, *more: 
 
 def _row(label: str, flight: Flight, shape: str, family: int, outcome: str, reason: str) -> Row:
     cutter, record = SHAPES[shape]
-    stream = flight.render(record) + secrets.token_bytes(MARKER)
-    return Row(label, ADDRESSES[family], cutter(stream), stream, outcome, reason)
+    marker = new_marker()
+    stream = flight.marked(marker).render(record) + marker
+    return Row(label, ADDRESSES[family], cutter(stream), stream, marker, outcome, reason)
 
 
 def batches(rows: Iterable[Row], segments: int = 300) -> Iterator[list[Row]]:

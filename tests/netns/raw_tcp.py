@@ -22,7 +22,7 @@ from tests.lab.namespace import Namespace
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 _FIRST_PORT, _LAST_PORT = 20_000, 29_999
 _MARK, _HEAD, _SPACE = 0x77, struct.Struct("!HHIIBBHHH"), 1 << 32
-_RCVBUFFORCE = 33
+_SNDBUFFORCE, _RCVBUFFORCE, _BUFFER = 32, 33, 8 << 20
 _AGAIN_S, _PATIENCE_S = 3.0, 12.0
 _RULES = f"""table inet raw_tcp {{
   chain out {{
@@ -71,7 +71,9 @@ class RawTcp:
         self._v6 = namespace.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_TCP)
         for sock, address in ((self._v4, self._own.v4), (self._v6, self._own.v6)):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, _MARK)
-            sock.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, 8 << 20)
+            sock.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, _BUFFER)
+            # What the gate holds counts as not sent.
+            sock.setsockopt(socket.SOL_SOCKET, _SNDBUFFORCE, _BUFFER)
             sock.setblocking(False)
             sock.bind((address, 0))
         self._calls: dict[int, Call] = {}

@@ -1,7 +1,8 @@
 """P6 as a table through the kernel: recorded clients, every name and shape, and not one wrong verdict.
 
 A device under isolation calls an echo server that remembers what it heard. An allowed hello comes back with
-the marker behind it; of a refused one the server has not heard a single byte.
+the marker behind it; of a refused one the server has not heard a single byte, and the wire outside the device
+has not seen the marker.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from tests.netns.hearing_echo import HearingEcho, hearing_echo
 from tests.netns.hello_rows import (
     ADDRESSES,
     ALLOWED,
+    MARKER,
     NAMES,
     OTHER,
     OTHER_ADDRESSES,
@@ -34,7 +36,7 @@ from tests.netns.hello_rows import (
     Row,
     flights,
 )
-from tests.netns.raw_tcp import RawTcp, raw_tcp
+from tests.netns.raw_tcp import Call, RawTcp, raw_tcp
 
 pytestmark = pytest.mark.netns
 
@@ -50,20 +52,29 @@ class Scene:
     def wrong(self, rows: Iterable[Row], *, isolated: bool = True) -> tuple[int, list[str]]:
         """Make every call: how often something had to be sent again, and those that ended wrongly."""
         again, wrong = 0, []
-        for batch in hello_rows.batches(rows):
-            calls = [row.call() for row in batch]
-            self.client.make(calls)
-            for row, call in zip(batch, calls, strict=True):
-                again += call.again
-                own = self.lab.device.addresses
-                key = (own.v6 if ":" in row.server else own.v4, call.own_port)
-                expected = row.outcome if isolated else "echo"
-                came = row.stream if expected == "echo" else b""
-                got = (call.outcome, self.echo.heard.get(key, b"") == came)
-                if got != (expected, True) or (expected == "echo" and call.echoed() != row.stream):
-                    heard = len(self.echo.heard.get(key, b""))
-                    wrong.append(f"{row.label}: {call.outcome}, {heard} of {len(came)} bytes arrived")
+        made: list[tuple[Row, Call]] = []
+        with self.lab.judge.watch(hello_rows.RUN) as sniffer:
+            for batch in hello_rows.batches(rows):
+                calls = [row.call() for row in batch]
+                self.client.make(calls)
+                made += zip(batch, calls, strict=True)
+            report = sniffer.report()
+        assert report.dropped == 0
+        seen = {each.tail[:MARKER] for each in report.seen(hello_rows.RUN)}
+        for row, call in made:
+            again += call.again
+            heard, shown = self._heard(row, call), row.marker in seen
+            if row.outcome == "echo" or not isolated:
+                right = call.outcome == "echo" and call.echoed() == heard == row.stream and shown
+            else:
+                right = call.outcome == row.outcome and heard == b"" and not shown
+            if not right:
+                wrong.append(f"{row.label}: {call.outcome}, {len(heard)} bytes arrived, marker seen: {shown}")
         return again, wrong
+
+    def _heard(self, row: Row, call: Call) -> bytes:
+        own = self.lab.device.addresses
+        return self.echo.heard.get((own.v6 if ":" in row.server else own.v4, call.own_port), b"")
 
 
 @pytest.fixture(scope="module")
