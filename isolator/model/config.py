@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from allowlists.model import Match, ParseError
 from allowlists.pattern import parse_pattern
 from isolator.model.flow import Address, Network
-from isolator.model.policy import ControlEndpoint, Exclusion, LearnLimits
+from isolator.model.policy import ControlEndpoint, Exclusion, LearnLimits, ProxyEndpoint
 
 MAX_LIFETIME_S = 7 * 86_400
 """Longest lifetime a learned address may be given: past that the name has long moved."""

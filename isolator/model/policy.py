@@ -51,7 +51,7 @@ class DhcpServer:
 
 @dataclass(frozen=True, slots=True)
 class ProxyEndpoint:
-    """An explicit proxy of the organisation: only what names a listed host goes to it, each request judged."""
+    """An explicit proxy of the organisation: each request to it is judged by the host it names."""
 
     address: Address
     port: int
