@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Callable
@@ -22,13 +23,14 @@ from tests.lab.agent import Agent, Outcome
 from tests.lab.failure import LabError
 from tests.lab.ports import ECHO
 from tests.lab.reach import Result
-from tests.lab.session import Session
+from tests.lab.session import Session, describe
 
 PHASES = ("before", "isolated", "released")
 OPEN_THROUGHOUT = (True, True, True)
 SHUT_WHILE_ISOLATED = (True, False, True)
 CUT_FOR_GOOD = (True, False, False)
-"""A forbidden session that was open before: ended at isolation, its socket does not come back."""
+"""A session that was open before, forbidden or to an address that only a name opens: whom it named nobody
+heard, so it ends at isolation and its socket does not come back."""
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 
@@ -71,16 +73,30 @@ class Sessions:
         return Cell(ok, "echoes" if ok else self._open[key].told(0.2) or "silent")
 
     def http(self, host: str, family: int) -> Cell:
-        """Does the old keep-alive connection to a listed port still answer requests?"""
+        """Does the old keep-alive connection to port 80 of a host still answer requests?"""
+        return self._asks(host, family, lambda: self._lab.reach.open(host, 80, family=family))
+
+    def https(self, address: str) -> Cell:
+        """Does the old connection with TLS to an address still answer requests?"""
+
+        def open_it() -> socket.socket:
+            context = ssl.create_default_context(cafile=str(self._lab.ca_pem))
+            context.check_hostname = False  # the address stands for a network of the list, not for a host
+            sock = self._lab.reach.open(address, 443, family=V4)
+            return context.wrap_socket(sock)
+
+        return self._asks(address, V4, open_it)
+
+    def _asks(self, host: str, family: int, open_it: Callable[[], socket.socket]) -> Cell:
         key = (host, family)
         if key not in self._open:
-            self._open[key] = self._lab.reach.session(host, 80, family=family)
+            self._open[key] = Session(open_it())
         connection = self._open[key].socket
         try:
             connection.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
             answer = connection.recv(4096)
         except OSError as error:
-            return Cell(False, type(error).__name__)
+            return Cell(False, describe(error))
         return Cell(answer.startswith(b"HTTP/1.1 200"), "answers" if answer else "closed")
 
 
@@ -101,9 +117,14 @@ def rows(lab: Lab) -> list[Row]:
                 OPEN_THROUGHOUT,
             ),
             Row(
-                f"session open since before, listed{twin}",
+                f"the address of {world.WILDCARD}, another server name{twin}",
+                _elsewhere(lab, family),
+                SHUT_WHILE_ISOLATED,
+            ),
+            Row(
+                f"session open since before, to a listed name{twin}",
                 partial(sessions.http, world.CERTIFICATES, family),
-                OPEN_THROUGHOUT,
+                CUT_FOR_GOOD,
             ),
             Row(
                 f"unlisted name, {world.UNLISTED}:443{twin}",
@@ -136,6 +157,13 @@ def rows(lab: Lab) -> list[Row]:
                 SHUT_WHILE_ISOLATED,
             ),
         ]
+    made.append(
+        Row(
+            f"session open since before, listed network, {world.STATIC_EU}:443",
+            partial(sessions.https, world.STATIC_EU),
+            OPEN_THROUGHOUT,
+        )
+    )
     return made
 
 
@@ -154,6 +182,13 @@ def _http(lab: Lab, host: str, family: int) -> Callable[[], Cell]:
 
 def _tls(lab: Lab, host: str, family: int) -> Callable[[], Cell]:
     return lambda: _cell(lab.reach.tls(host, family=family))
+
+
+def _elsewhere(lab: Lab, family: int) -> Callable[[], Cell]:
+    """A listed host's address, and the server name of one that is not listed."""
+    host = next(host for host in world.default_hosts() if host.name == world.WILDCARD)
+    address = (host.v4 if family == V4 else host.v6)[0]
+    return lambda: _cell(lab.reach.tls(world.UNLISTED, family=family, address=address))
 
 
 def _tcp(lab: Lab, host: str, family: int, port: int = ECHO) -> Callable[[], Cell]:

@@ -68,7 +68,7 @@ class Reach:
         """Connect and hang up again: for ports that do not echo."""
 
         def probe() -> str:
-            with self._connected(host, port, family) as sock:
+            with self.open(host, port, family) as sock:
                 return str(sock.getpeername()[0])
 
         return _timed(probe)
@@ -81,7 +81,7 @@ class Reach:
         """GET / in the clear; ok with the body of a 200."""
 
         def probe() -> str:
-            with self._connected(host, port, family) as sock:
+            with self.open(host, port, family) as sock:
                 return _get(sock, host)
 
         return _timed(probe)
@@ -97,7 +97,7 @@ class Reach:
         def probe() -> str:
             context = ssl.create_default_context(cafile=str(self.ca_pem))
             with (
-                self._connected(address or host, port, family) as sock,
+                self.open(address or host, port, family) as sock,
                 context.wrap_socket(sock, server_hostname=host) as secure,
             ):
                 return _get(secure, host)
@@ -148,7 +148,8 @@ class Reach:
                 raise _Stopped("closed")
             left -= len(piece)
 
-    def _connected(self, host: str, port: int, family: int) -> socket.socket:
+    def open(self, host: str, port: int, family: int = socket.AF_INET) -> socket.socket:
+        """A connection that has said nothing yet, for the caller to close; OSError when there is none."""
         address = self._address(host, family)
         sock = self.namespace.socket(family, socket.SOCK_STREAM)
         try:
@@ -161,7 +162,7 @@ class Reach:
 
     def _echo_over_tcp(self, host: str, port: int, family: int) -> str:
         word = secrets.token_hex(8).encode()
-        with self._connected(host, port, family) as sock:
+        with self.open(host, port, family) as sock:
             peer = str(sock.getpeername()[0])
             self._greet(sock, host)
             sock.sendall(word)
