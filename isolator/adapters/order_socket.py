@@ -140,13 +140,21 @@ def _read_line(connection: socket.socket, limit: int) -> bytes:
 
 
 def _somebody_listens(path: Path) -> bool:
+    """Whether an agent answers there, or somebody too busy to.
+
+    A program that an agent was starting when it was killed has its socket for a moment, until the exec:
+    connections are taken then, and reset.
+    """
     with socket.socket(_AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1.0)
         try:
             probe.connect(str(path))
+            probe.sendall(b"\n")
+            return bool(probe.recv(1))
+        except TimeoutError:
+            return True
         except OSError:
             return False
-        return True
 
 
 def ask(path: Path, request: Request, timeout_s: float) -> Response:

@@ -28,6 +28,8 @@ EFFECTS = (
     ("isolator.adapters.nftables.batch:NetfilterSocket", "send"),
     ("isolator.adapters.nfqueue:NfqueueQueue", "open"),
     ("isolator.adapters.nfqueue:NfqueueQueue", "close"),
+    ("isolator.adapters.nfqueue:FlowNfqueue", "open_flows"),
+    ("isolator.adapters.nfqueue:FlowNfqueue", "close"),
     ("isolator.adapters.flow_table:LinuxFlowTable", "end"),
     ("isolator.adapters.control_probe:TcpControlProbe", "reachable"),
     ("isolator.adapters.notify:PersonNotifier", "tell"),

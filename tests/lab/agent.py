@@ -91,13 +91,18 @@ class Agent:
             time.sleep(0.005)
 
     def listens(self) -> bool:
-        """Does anybody take connections on the agent's socket?"""
+        """Does an agent answer on the agent's socket?
+
+        Being connected is not enough: for a moment a program that a killed agent was starting has its socket.
+        """
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(5)
             try:
                 probe.connect(str(self.socket))
+                probe.sendall(b"\n")
+                return bool(probe.recv(1))
             except OSError:
                 return False
-            return True
 
     def isolator(self, *arguments: str, timeout_s: float = 30.0, stdin: str | None = None) -> Outcome:
         """Run ``isolator ARGUMENTS`` in the namespace; paths of this agent come by the environment."""

@@ -31,7 +31,9 @@ pathlib.Path(options["--socket"]).unlink(missing_ok=True)
 listener.bind(options["--socket"])
 listener.listen()
 while True:
-    listener.accept()[0].close()
+    with listener.accept()[0] as client:
+        client.recv(100)
+        client.sendall(b"{}\\n")
 """
 
 
