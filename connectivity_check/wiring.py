@@ -19,6 +19,7 @@ from connectivity_check.cli_options import Wish
 from connectivity_check.model import (
     Expectation,
     InputError,
+    Kind,
     ListInfo,
     PathKind,
     PathSettings,
@@ -56,21 +57,24 @@ async def measure(wish: Wish, stop: asyncio.Event) -> Report:
     """
     import asyncio
 
-    from connectivity_check import files, runner
-    from connectivity_check.probes import network
-    from connectivity_check.render.progress import LiveProgress
-    from connectivity_check.settings import consumers
+    from connectivity_check.probes import trust
 
-    targets, lists = _targets(wish, files.load_expectations(wish.expectations or None).of)
-    _check_source(wish.source_address)
-    clock = runner.SystemClock()
-    net = network.build(
-        clock,
-        servers=wish.resolvers,
-        source_address=wish.source_address or None,
-        ca_file=wish.ca or None,
-        public_ca_file=wish.public_ca or None,
-    )
+    with trust.reading(wish.ca or None, wish.public_ca or None) as stores:
+        from connectivity_check import files, runner
+        from connectivity_check.probes import network
+        from connectivity_check.render.progress import LiveProgress
+        from connectivity_check.settings import consumers
+
+        targets, lists = _targets(wish, files.load_expectations(wish.expectations or None).of)
+        _check_source(wish.source_address)
+        clock = runner.SystemClock()
+        net = network.build(
+            clock,
+            stores(),
+            servers=wish.resolvers,
+            source_address=wish.source_address or None,
+            revocation=any(each.expectation.kind in (Kind.CRL, Kind.OCSP) for each in targets),
+        )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(net.close)
         capture = _capture() if wish.trace else None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from connectivity_check.core.ip_text import ip_of
@@ -19,13 +19,9 @@ from connectivity_check.probes.tcp import TcpProbe
 from connectivity_check.probes.tls import TlsProbe
 from connectivity_check.probes.trust import Trust
 
-_NEEDED = (
-    "cryptography.hazmat.primitives.serialization",
-    "cryptography.x509",
-    "dns.ipv6",
-    "email.utils",
-)
+_NEEDED = ("dns.ipv6", "email.utils")
 """Modules that every run needs sooner or later, and that the steps import when they do."""
+_FOR_REVOCATION = ("cryptography.x509.ocsp", "cryptography.hazmat.primitives.serialization")
 MAX_HOSTS_BYTES = 16 * 1024 * 1024
 """Lists that block advertisements by hosts file have a few megabytes."""
 
@@ -127,33 +123,24 @@ class RealNetwork:
 
 def build(
     clock: Clock,
+    trust: Trust,
     *,
     servers: Sequence[tuple[str, int]] = (),
     source_address: str | None = None,
-    ca_file: str | None = None,
-    public_ca_file: str | None = None,
+    revocation: bool = False,
 ) -> RealNetwork:
     """Make the network of a run. `servers`: resolvers to ask instead of the system's.
 
-    Loads what the steps need: loaded at the first use, it would count as time of the network. Raises
-    InputError for a certificate file that cannot be read or holds none.
+    Loads what the steps need: loaded at the first use, it would count as time of the network. `revocation`:
+    lists of revoked certificates will be read, too.
     """
-    asked = tuple(servers) or system_servers()
-    dns = DnsClient(asked, source_address=source_address, clock=clock)
-    with ThreadPoolExecutor(1) as other:  # OpenSSL takes 20 ms for the system's store, without the GIL
-        reading = other.submit(Trust, ca_file, public_ca_file)
-        _load()
-        trust = reading.result()
-    addresses = [address if port == 53 else _with_port(address, port) for address, port in asked]
-    return RealNetwork(dns, clock, trust, source_address=source_address, resolvers=addresses)
-
-
-def _load() -> None:
-    import importlib
-
-    for name in _NEEDED:
+    for name in (*_NEEDED, *_FOR_REVOCATION) if revocation else _NEEDED:
         importlib.import_module(name)
     block_page_marks()
+    asked = tuple(servers) or system_servers()
+    dns = DnsClient(asked, source_address=source_address, clock=clock)
+    addresses = [address if port == 53 else _with_port(address, port) for address, port in asked]
+    return RealNetwork(dns, clock, trust, source_address=source_address, resolvers=addresses)
 
 
 def _with_port(address: str, port: int) -> str:

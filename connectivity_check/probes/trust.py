@@ -6,7 +6,9 @@ import base64
 import os
 import re
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -82,6 +84,17 @@ class Trust:
             expired=expired or system.code == _EXPIRED,
             not_yet=not_yet or system.code == _NOT_YET,
         )
+
+
+@contextmanager
+def reading(ca_file: str | None, public_file: str | None) -> Iterator[Callable[[], Trust]]:
+    """Read the stores while the caller does something else; calling what is given waits for them.
+
+    OpenSSL takes 20 ms for the system's store, and does without the interpreter's lock. Raises what `Trust`
+    raises, when called.
+    """
+    with ThreadPoolExecutor(1) as other:
+        yield other.submit(Trust, ca_file, public_file).result
 
 
 def _name_matches(chain: Sequence[bytes], name: str) -> bool | None:

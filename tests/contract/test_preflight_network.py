@@ -24,6 +24,7 @@ from connectivity_check.model import (
 )
 from connectivity_check.ports import HttpRequest, Network, Stream
 from connectivity_check.probes import network as real
+from connectivity_check.probes.trust import Trust
 from connectivity_check.runner import RunOptions, SystemClock, Tools, run
 from tests.contract.loopback_world import LoopbackWorld
 from tests.fakes.network import FakeNetwork
@@ -105,7 +106,7 @@ def ground(request: pytest.FixtureRequest) -> Ground:
     ca = str(served.ca_file)
 
     def make() -> Network:
-        return real.build(SystemClock(), servers=[served.resolver], ca_file=ca, public_ca_file=ca)
+        return real.build(SystemClock(), Trust(ca, ca), servers=[served.resolver])
 
     return Ground(make, SystemClock(), asyncio.run)  # type: ignore[arg-type]
 
@@ -391,7 +392,7 @@ def test_a_whole_run(ground: Ground) -> None:
 def test_a_real_run_that_is_stopped_ends_at_once(loopback: LoopbackWorld) -> None:
     async def case() -> float:
         stop = asyncio.Event()
-        network = real.build(SystemClock(), servers=[loopback.resolver])
+        network = real.build(SystemClock(), Trust(), servers=[loopback.resolver])
         asyncio.get_running_loop().call_later(0.4, stop.set)
         rows = [target(DROP[0], n, DROP[1]) for n in range(20)]
         began = time.monotonic()
