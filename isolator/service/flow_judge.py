@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from allowlists.index import Index
 from isolator.core.decide import MAX_QUERY, DnsGate, Ruling
@@ -22,6 +23,7 @@ from isolator.ports import FlowAnswer, QueuedPacket
 from isolator.service.policy_builder import CONTROL_LIST, EXCLUSION_LIST
 from isolator.wire.first_bytes import Hellos, Messages, Requests
 from isolator.wire.parse_error import ParseError, Unreadable
+from isolator.wire.tcp_options import without_multipath
 from isolator.wire.tcp_reset import render_resets
 from isolator.wire.tcp_segment import parse_segment
 
@@ -33,6 +35,9 @@ SPARE_S = 10.0
 
 Learn = Callable[[Ruling], None]
 """Puts what a DNS answer opens into the kernel and confirms it at the DNS gate."""
+
+Note = Callable[[Reason, str | None], None]
+"""Is told why a client's segment was decided so, and the entry (`service.alerts` listens)."""
 
 
 class KnownDoors:
@@ -65,9 +70,10 @@ class FlowJudge:
     approved is remembered here as well, and passes.
     """
 
-    def __init__(self, dns: DnsGate, learn: Learn, limits: FlowLimits | None = None) -> None:
+    def __init__(self, dns: DnsGate, learn: Learn, note: Note, limits: FlowLimits | None = None) -> None:
         self._dns = dns
         self._learn = learn
+        self._note = note
         self._over_tcp = DnsOverTcp(dns, lambda: Messages(MAX_QUERY), Messages)
         self._names = KnownDoors(dns.names)
         self._gate = FlowGate(self._names, Readers(Hellos, Requests), limits=limits, dns=self._over_tcp)
@@ -124,6 +130,8 @@ class FlowJudge:
         inbound = queued.hook is Hook.INPUT
         try:
             segment = parse_segment(queued.payload, token, inbound=inbound)
+            if not inbound and "syn" in segment.flags:
+                return self._judge_opening(segment, without_multipath(queued.payload), now)
         except ParseError as error:
             self.unreadable[error.kind] += 1
             return self._drop(Reason.TCP_MALFORMED, token)
@@ -140,13 +148,23 @@ class FlowJudge:
         """Note that a packet could not be judged and is dropped."""
         self._waiting.pop(token, None)
 
+    def _judge_opening(self, segment: Segment, plain: bytes | None, now: float) -> FlowAnswer:
+        """A SYN goes on without its offer of another order of the bytes: as `plain`, if it made one."""
+        if "ack" in segment.flags:
+            return self._judge_outgoing(segment, now)
+        self._approved.pop(segment.flow, None)
+        answer = self._carry_out(self._gate.judge(segment, now), segment)
+        if plain is None or segment.token not in answer.passed:
+            return answer
+        return replace(answer, passed=(), replaced=(*answer.replaced, (segment.token, plain)))
+
     def _judge_outgoing(self, segment: Segment, now: float) -> FlowAnswer:
         flow = segment.flow
-        if "syn" in segment.flags and "ack" not in segment.flags:
-            self._approved.pop(flow, None)
-        elif flow in self._approved or self._is_spared(flow, now):
+        if flow in self._approved or self._is_spared(flow, now):
             return self._approve(flow, (segment.token,))
-        return self._carry_out(self._gate.judge(segment, now), segment)
+        ruling = self._gate.judge(segment, now)
+        self._note(ruling.reason, ruling.entry)
+        return self._carry_out(ruling, segment)
 
     def _is_spared(self, flow: FlowKey, now: float) -> bool:
         """Say whether it may be older than the isolation, to the controller say: it had named nobody here.
