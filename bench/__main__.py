@@ -22,6 +22,7 @@ BENCHES = {
     "syn": ("bench.first_syn", True),
     "forged": ("bench.forged_answers", True),
     "preflight": ("bench.preflight", True),
+    "wire": ("bench.wire", True),
     "throughput": ("bench.throughput", True),
     "fleet": ("bench.fleet", False),
 }

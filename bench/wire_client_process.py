@@ -2,8 +2,9 @@
 
 latency: {"do", "addresses", "port", "hello", "count"} -> {"ms": [...]}, one connection after the other, each
 from its connect to the first byte of the answer.
-rate: {"do", "addresses", "port", "hello", "workers", "warm_s", "seconds"} -> {"done", "failed", "took_s"}: that
-many processes, each connecting, speaking, hearing the answer and closing without a pause.
+rate: {"do", "addresses", "port", "hello", "workers", "warm_s", "seconds"} ->
+{"done", "took_s", "all", "failed"}: that many processes, each connecting, speaking, hearing the answer and
+closing without a pause; `done` between two instants, `all` and `failed` from start to end.
 bulk: {"do", "address", "port", "hello", "upload", "seconds"} -> {"running": true}, then {"over": true}.
 """
 
@@ -66,7 +67,13 @@ def rate(
         os.waitpid(pid, 0)
     gained = [b - a for a, b in zip(before, after, strict=True)]
     step = _ROOM // 8
-    return {"done": sum(gained[::step]), "failed": sum(gained[1::step]), "took_s": took_s}
+    everything = counters.tolist()
+    return {
+        "done": sum(gained[::step]),
+        "failed": sum(everything[1::step]),
+        "took_s": took_s,
+        "all": sum(everything[::step]),
+    }
 
 
 def _work(address: str, port: int, hello: bytes, counters: memoryview, place: int) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,14 @@ def large_hello() -> bytes:
     filled = (21, bytes(450))
     more = (hellos.versions(0x0304, 0x0303), hellos.alpn(b"h2", b"http/1.1"), share, filled)
     return hellos.hello(NAME, *more)
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """Connections a second, and the agent's processor time for one of them."""
+
+    per_second: float
+    agent_us: float
 
 
 class Ground:
@@ -84,13 +93,15 @@ class Ground:
         told = self._ask("latency", addresses=ADDRESSES, port=PORT, hello=hello.hex(), count=count)
         return list(told["ms"])
 
-    def rate(self, hello: bytes, seconds: float) -> float:
-        """Connections a second that all workers together carry; RuntimeError when one fails."""
+    def rate(self, hello: bytes, seconds: float) -> Carried:
+        """What all workers together carry; RuntimeError when one connection fails."""
+        before = self._agent_seconds()
         options = {"workers": WORKERS, "warm_s": 0.3, "seconds": seconds}
         told = self._ask("rate", addresses=ADDRESSES, port=PORT, hello=hello.hex(), **options)
         if told["failed"]:
             raise RuntimeError(f"{told['failed']} of {told['done']} connections failed")
-        return float(told["done"] / told["took_s"])
+        spent = self._agent_seconds() - before
+        return Carried(told["done"] / told["took_s"], spent / max(1, told["all"]) * 1e6)
 
     def bulk(self, hello: bytes, *, upload: bool, settle_s: float, seconds: float) -> float:
         """Bytes a second at the receiving kernel, over a connection that began with a hello."""
@@ -102,7 +113,7 @@ class Ground:
         self._client.hear()
         return rate
 
-    def agent_seconds(self) -> float:
+    def _agent_seconds(self) -> float:
         """Processor time of the agent so far, the kernel's work for it included."""
         assert self.agent.process is not None
         fields = Path(f"/proc/{self.agent.process.pid}/stat").read_text().rpartition(")")[2].split()
