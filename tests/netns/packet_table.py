@@ -109,6 +109,7 @@ def _outgoing(w: World) -> Iterator[tuple[str, Packet, Verdict, Reason]]:
         yield f"{protocol} to a listed address", _out(w, w.listed, protocol, None), REJECT, Reason.NOT_LISTED
     for protocol in ("sctp", "udplite"):
         yield f"{protocol} to a listed door", _out(w, w.listed, protocol), REJECT, Reason.NOT_LISTED
+    yield "proxy by datagram", _out(w, w.proxy, "udp", 3128), REJECT, Reason.NOT_LISTED
     yield "exclusion out", _out(w, w.partner, port=8080), ACCEPT, Reason.EXCLUSION
     yield "exclusion out, other port", _out(w, w.partner, port=8081), REJECT, Reason.NOT_LISTED
     yield "exclusion out, other transport", _out(w, w.partner, "udp", 8080), REJECT, Reason.NOT_LISTED
@@ -134,6 +135,9 @@ def _incoming(w: World) -> Iterator[tuple[str, Packet, Verdict, Reason]]:
     yield "listed datagram", _in(w, w.clock, "udp", 123), ACCEPT, Reason.ESTABLISHED_FLOW
     yield "listed datagram, other port", _in(w, w.clock, "udp", 124), *shut
     yield "network answers", _in(w, w.in_network, tcp_flags=SYN_ACK), ACCEPT, Reason.LISTED_NETWORK
+    yield "proxy answers", _in(w, w.proxy, port=3128, tcp_flags=SYN_ACK), ACCEPT, Reason.PROXY
+    yield "proxy, other port, answers", _in(w, w.proxy, port=3129, tcp_flags=DATA), ACCEPT, Reason.EXCLUSION
+    yield "proxy opens", _in(w, w.proxy, port=3128, tcp_flags=SYN), *shut
     yield "network opens", _in(w, w.in_network, tcp_flags=SYN), *shut
     yield "control answers", _in(w, w.control, port=8443, tcp_flags=DATA), ACCEPT, Reason.CONTROL_CHANNEL
     yield "control opens", _in(w, w.control, port=8443, tcp_flags=SYN), *shut
@@ -285,6 +289,14 @@ def _judged(w: World) -> Iterator[Row]:
             (Reason.LEARNED_ADDRESS, Reason.FLOW_UNJUDGED),
         ),
         (
+            *("proxy", _out(w, w.proxy, port=3128), REJECT),
+            (Reason.PROXY, Reason.FLOW_UNJUDGED),
+        ),
+        (
+            *("proxy, data", _out(w, w.proxy, port=3128, tcp_flags=DATA), REJECT),
+            (Reason.PROXY, Reason.FLOW_UNJUDGED),
+        ),
+        (
             *("expired answer, data", _out(w, w.seen, tcp_flags=DATA), REJECT),
             (Reason.ESTABLISHED_FLOW, Reason.FLOW_UNJUDGED),
         ),
@@ -313,6 +325,7 @@ def _odd(w: World) -> Iterator[Row]:
         ("UDP, listed door", _out(w, w.clock, "udp", 123)),
         ("unlisted", _out(w, w.unlisted, "udp", 123)),
         ("exclusion", _out(w, w.agents)),
+        ("proxy", _out(w, w.proxy, port=3128)),
         ("resolver", _out(w, w.resolver, "udp", 53, approved=True)),
     ):
         yield Row(f"first fragment, {name}, {v}", packet, *shut, piece=Piece.FIRST)

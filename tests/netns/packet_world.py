@@ -12,7 +12,15 @@ from ipaddress import ip_address, ip_network
 from isolator.core.learned_elements import by_set, elements_of
 from isolator.model.flow import Address, Destination, LearnedAddress, Transport
 from isolator.model.order import IsolationScope
-from isolator.model.policy import AllowedNetwork, ControlEndpoint, DhcpServer, Direction, Exclusion, Policy
+from isolator.model.policy import (
+    AllowedNetwork,
+    ControlEndpoint,
+    DhcpServer,
+    Direction,
+    Exclusion,
+    Policy,
+    ProxyEndpoint,
+)
 from isolator.model.ruleset import Element
 
 TCP, UDP = Transport.TCP, Transport.UDP
@@ -43,6 +51,8 @@ class World:
     loopback: Address
     agents: Address
     rogue_dhcp: Address
+    proxy: Address
+    """It lies inside the exclusion for `agents`, and is a proxy all the same."""
 
 
 def _world(version: int, *texts: str) -> World:
@@ -52,13 +62,13 @@ def _world(version: int, *texts: str) -> World:
 V4 = _world(
     4, *("192.0.2.10", "192.0.2.10", "198.51.100.10", "198.51.100.20", "198.51.100.40", "203.0.113.9"),
     *("198.18.0.77", "198.18.1.1", "198.51.100.30", "192.0.2.53", "192.0.2.54", "192.0.2.67", "10.77.0.2"),
-    *("10.9.3.4", "10.7.0.5", "10.8.1.1", "127.0.0.1", "10.10.0.5", "192.0.2.68"),
+    *("10.9.3.4", "10.7.0.5", "10.8.1.1", "127.0.0.1", "10.10.0.5", "192.0.2.68", "10.10.0.8"),
 )  # fmt: skip
 V6 = _world(
     6, *("2001:db8:1::10", "fe80::10", "2001:db8:100::10", "2001:db8:100::20", "2001:db8:100::40"),
     *("2001:db8:bad::9", "2001:db8:200:1::77", "2001:db8:201::1", "2001:db8:100::30", "2001:db8:1::53"),
     *("2001:db8:1::54", "fe80::67", "fd77::2", "fd09::3:4", "fd07::5", "fd08::1", "::1", "fd10::5"),
-    "fe80::68",
+    *("fe80::68", "fd10::8"),
 )  # fmt: skip
 WORLDS = (V4, V6)
 
@@ -84,6 +94,7 @@ POLICY = Policy(
         Exclusion("agents6", Direction.OUT, TCP, None, ip_network("fd10::/64")),
     ),
     dhcp_servers=(DhcpServer(V4.dhcp), DhcpServer(V6.dhcp)),
+    proxies=(ProxyEndpoint(V4.proxy, 3128), ProxyEndpoint(V6.proxy, 3128)),
 )
 
 
