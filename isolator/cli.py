@@ -362,9 +362,15 @@ def _shown_status(status: Any) -> str:
         f"  control   {'answers' if status['control_channel']['ok'] else 'SILENT'}",
         f"  learned   {len(status['learned'])} addresses",
         f"  dropped   {dropped} packets, repairs {enforcement['repairs']}",
+        *map(_shown_alert, status["alerts"]),
         *controller,
     ]
     return "\n".join(lines)
+
+
+def _shown_alert(alert: Any) -> str:
+    count, since = alert["count"], alert["first_at"]
+    return f"  ALERT     {alert['reason']} under {alert['pattern']}: {count} queries refused since {since}"
 
 
 def _shown_controller(controller: Any) -> list[str]:

@@ -24,6 +24,8 @@ MAX_GENERATION = 2**31 - 1
 MAX_NAME = 255
 MAX_DEPTH = 32
 """How deep a check-in may nest. What is only just within one reader's limits breaks the next one."""
+MAX_ALERTS = 16
+"""Alerts of one report that are looked at."""
 PAST_INCARNATIONS = 32
 """How many earlier runs of an agent are remembered."""
 
@@ -169,6 +171,22 @@ def parse_report(value: object) -> Report:
         error_sentence="" if error is None else clean(str(error.get("sentence") or ""), 1000),
         document=document,
     )
+
+
+def alerts_in(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Reason and pattern of each alert that a report holds; empty when it has none, or odd ones."""
+    given = document.get("alerts")
+    if not isinstance(given, list):
+        return ()
+    found = {
+        (
+            clean(str(each.get("reason") or "unknown"), 60),
+            clean(str(each.get("pattern") or ""), MAX_NAME),
+        ): None
+        for each in given[:MAX_ALERTS]
+        if isinstance(each, Mapping)
+    }
+    return tuple(found)
 
 
 def parse_facts(value: object) -> dict[str, Any]:

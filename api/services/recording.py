@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from sqlalchemy.orm import Session
 
 from api.core.action_state import ACTIVE, ActionEvent, ActionStatus
-from api.core.check_in import SETTLED, CheckIn, Meaning, Ordered, follow_runs, meaning
+from api.core.check_in import SETTLED, CheckIn, Meaning, Ordered, alerts_in, follow_runs, meaning
 from api.core.roles import Actor, Role
 from api.services import audit, events
 from api.services.addresses import note_addresses
@@ -86,6 +86,7 @@ def record_one(
     under_way = action if action is not None and ActionStatus(action.status) in ACTIVE else None
     found = meaning(check, _ordered(machine, under_way))
     was = machine.observed_state
+    _take_alerts(session, services, machine, check.report.document)
     _observe(machine, check, found, services)
     if under_way is not None:
         _advance(session, services, machine, under_way, check, found)
@@ -134,6 +135,18 @@ def _take_facts(
     session.flush()
     audit.record(session, services, agent_of(machine), "machine.rename", machine.id, detail)
     mark_same_name(session, services, machine)
+
+
+def _take_alerts(session: Session, services: Services, machine: Machine, document: Mapping[str, Any]) -> None:
+    """What the agent found on its host since its last report: recorded once, and told to the receivers."""
+    known = alerts_in(machine.observed or {})
+    for reason, pattern in alerts_in(document):
+        if (reason, pattern) in known:
+            continue
+        detail = {"computer_name": machine.computer_name, "reason": reason, "pattern": pattern}
+        audit.record(session, services, agent_of(machine), "machine.alert", machine.id, detail)
+        body = {"machine_id": machine.id, **detail}
+        events.emit(session, services, machine.tenant_id, "machine.alert", body)
 
 
 def _catch_up(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from isolator.model.verdict import Reason
+
 
 class EventKind(Enum):
     """Stable names, used as `event` in the JSON that `notify.command` reads."""
@@ -32,3 +34,19 @@ class HostEvent:
     contact: str = ""
     expires_at: str | None = None
     failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Refusals under one list entry that look like data in names. Times are RFC 3339 UTC.
+
+    It is for whoever investigates, not for the person at the device, who can do nothing about it.
+    """
+
+    reason: Reason
+    entry: str
+    pattern: str
+    count: int
+    """Queries refused so far; one that is repeated counts each time."""
+    first_at: str
+    last_at: str

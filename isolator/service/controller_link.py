@@ -312,7 +312,8 @@ class ControllerLink:
         controller = self.orders.controller
         isolation = controller.isolation
         ordered = None if isolation is None else (isolation.since, isolation.order)
-        return controller.state, ordered, controller.enforcement.repairs, self.state.generation
+        alerts = len(controller.gate.alerts())
+        return controller.state, ordered, controller.enforcement.repairs, self.state.generation, alerts
 
     def _changed_facts(self) -> dict[str, object] | None:
         facts = dict(self._outgoing.machine.facts())

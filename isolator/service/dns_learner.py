@@ -12,11 +12,13 @@ from isolator.core.decide import MAX_QUERY, DnsGate, GateLimits, Ruling, gate_po
 from isolator.core.learned_elements import elements_of
 from isolator.model.datagram import Datagram
 from isolator.model.dns import DnsMessage, LocalReply, Rcode
+from isolator.model.event import Alert
 from isolator.model.flow import Address, Destination, Hook, LearnedAddress
 from isolator.model.policy import Policy
 from isolator.model.segment import FlowKey
 from isolator.model.verdict import Decision, Reason, Verdict
 from isolator.ports import Clock, FilterBackend, FlowAnswer, QueueAnswer, QueuedPacket
+from isolator.service.alerts import Alerts
 from isolator.service.flow_judge import FlowJudge
 from isolator.wire.dns_message import parse_dns
 from isolator.wire.dns_render import render_format_error, render_local_answer
@@ -39,7 +41,8 @@ class DnsLearner:
         self._backend = backend
         self._clock = clock
         self._gate = DnsGate(limits=limits)
-        self._flows = FlowJudge(self._gate, self._learn)
+        self._alerts = Alerts(clock)
+        self._flows = FlowJudge(self._gate, self._learn, self._alerts.note)
         self._lock = Lock()
         self._counts: Counter[Reason] = Counter()
         self._unreadable: Counter[Unreadable] = Counter()
@@ -54,6 +57,7 @@ class DnsLearner:
                 ruling, reply = Ruling(Decision(Verdict.DROP, Reason.GATE_ERROR)), None
                 self._log_fault()
             self._counts[ruling.decision.reason] += 1
+            self._alerts.note(ruling.decision.reason, ruling.decision.entry)
         return QueueAnswer(ruling.decision.verdict, reply)
 
     def handle_segment(self, packet: QueuedPacket, number: int) -> FlowAnswer:
@@ -91,6 +95,7 @@ class DnsLearner:
         wanted = gate_policy(policy, Index(policy.entries), own_addresses)
         with self._lock:
             self._flows.replace_policy(policy)
+            self._alerts.replace_policy(policy)
             return self._gate.replace_policy(wanted, self._clock.boottime())
 
     def forget(self) -> None:
@@ -98,6 +103,7 @@ class DnsLearner:
         with self._lock:
             self._gate.names.clear()
             self._flows.forget()
+            self._alerts.clear()
 
     def preload(
         self, answers: Mapping[str, Sequence[tuple[Address, int]]], now: float
@@ -122,6 +128,11 @@ class DnsLearner:
         """Give the names that keep an address open now, and where; empty when none does."""
         with self._lock:
             return self._gate.names.at(address, now)
+
+    def alerts(self) -> Sequence[Alert]:
+        """Give the alerts of this isolation."""
+        with self._lock:
+            return self._alerts.all()
 
     def counters(self) -> Mapping[Reason, int]:
         """Give how many packets were decided for which reason so far; reasons not met are left out."""

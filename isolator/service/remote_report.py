@@ -14,6 +14,9 @@ from isolator.service.link_state import LinkState
 
 MAX_SENTENCE = 1000
 
+MAX_ALERTS = 16
+"""The first ones of an isolation are told; `isolator status` has them all."""
+
 
 def remote_report(controller: Controller, state: LinkState, *, just_verified: bool = False) -> dict[str, Any]:
     """The host as observed now, or as the order that ended this instant has read it back.
@@ -40,6 +43,10 @@ def remote_report(controller: Controller, state: LinkState, *, just_verified: bo
         "held_by_controller": state.holds,
         "enforcement": {name: enforcement[name] for name in ("backend", "layers", "verified", "verified_at")},
         "error": None if fault is None else {"code": fault.code, "sentence": fault.sentence[:MAX_SENTENCE]},
+        "alerts": [
+            {name: each[name] for name in ("reason", "pattern", "first_at")}
+            for each in status["alerts"][:MAX_ALERTS]
+        ],
         "counters": {"dropped_total": sum(status["counters"]["dropped"].values())},
     }
 

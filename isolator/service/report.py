@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from isolator.core.compiler import compile_policy
+from isolator.model.event import Alert
 from isolator.model.order import HostState, IsolationOrder
 from isolator.model.ruleset import ObservedTable
 from isolator.model.verdict import Reason
@@ -83,6 +84,7 @@ def status(controller: Controller, *, just_verified: bool = False) -> dict[str, 
             "endpoints": [str(each) for each in (isolation.policy.control if isolation else ())],
         },
         "learned": _learned(controller),
+        "alerts": [_alert(each) for each in controller.gate.alerts()],
         "counters": _counters(controller, observed),
         "queue": dict(controller.outside.queue.statistics()),
         "flow_queue": dict(controller.outside.flow_queue.statistics()),
@@ -103,6 +105,17 @@ def _learned(controller: Controller) -> list[dict[str, Any]]:
         }
         for each in controller.gate.learned(now)
     ]
+
+
+def _alert(alert: Alert) -> dict[str, Any]:
+    return {
+        "reason": alert.reason.value,
+        "entry": alert.entry,
+        "pattern": alert.pattern,
+        "count": alert.count,
+        "first_at": alert.first_at,
+        "last_at": alert.last_at,
+    }
 
 
 def _counters(controller: Controller, observed: ObservedTable | None) -> dict[str, dict[str, int]]:

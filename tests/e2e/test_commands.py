@@ -63,7 +63,7 @@ def refused(outcome: Outcome, code: int, *said: str) -> None:
 
 STATUS_KEYS = {
     "state", "isolation_type", "lists", "since", "expires_at", "generation", "enforcement",
-    "control_channel", "learned", "counters",
+    "control_channel", "learned", "counters", "alerts",
 }  # fmt: skip
 
 

@@ -50,6 +50,9 @@ class Outside:
     def boottime(self) -> float:
         return self.now
 
+    def utc_now(self) -> str:
+        return "2026-01-02T03:04:05Z"
+
 
 def make() -> tuple[DnsLearner, Outside]:
     outside = Outside()

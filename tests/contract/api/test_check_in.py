@@ -245,6 +245,30 @@ def test_counters_are_kept_with_the_flush(world: World) -> None:
     assert world.machine(agent).observed["counters"] == {"dropped_total": 99}
 
 
+def test_an_alert_is_recorded_once_for_each_isolation(world: World) -> None:
+    agent = world.agent()
+    agent.state, agent.scope = "isolated", "full"
+    raised = {"reason": "dns_label_payload", "pattern": "*.blob.example", "first_at": "2026-01-02T03:04:05Z"}
+    other = {**raised, "pattern": "*.queue.example"}
+
+    def counted() -> int:
+        return world.audited().count("machine.alert")
+
+    for alerts, expected in (
+        ([], 0),
+        ([raised], 1),
+        ([raised], 1),
+        ([raised, other], 2),
+        ([], 2),
+        ([raised], 3),
+    ):
+        world.take(agent.check_in(observed=agent.report(alerts=alerts)))
+        assert counted() == expected
+    for odd in ("text", [7, None], {"reason": 1}):
+        world.take(agent.check_in(observed=agent.report(alerts=odd)))
+    assert counted() == 3
+
+
 def test_a_restart_is_no_clone_and_a_clone_is_found(world: World) -> None:
     agent = world.agent()
     world.take(agent.check_in())

@@ -77,3 +77,26 @@ def test_status_says_who_rules(
     monkeypatch.setattr(wiring, "ask_agent", lambda *_: answer)
     assert cli.main(["status"]) == 0
     assert capsys.readouterr().out.rstrip().endswith(said)
+
+
+def test_status_says_what_somebody_should_look_at(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alert = {
+        "reason": "dns_label_payload", "entry": "own#2", "pattern": "*.svc.example", "count": 12,
+        "first_at": "2026-01-01T00:00:00Z", "last_at": "2026-01-01T00:01:00Z",
+    }  # fmt: skip
+    answer = {
+        "state": "isolated", "isolation_type": "full", "since": "2026-01-01T00:00:00Z", "expires_at": None,
+        "comment": None, "lists": [], "learned": [], "alerts": [alert],
+        "enforcement": {"verified": True, "repairs": 0}, "control_channel": {"ok": True},
+        "counters": {"accepted": {}, "dropped": {"dns_label_payload": 12}},
+    }  # fmt: skip
+    monkeypatch.setattr(wiring, "ask_agent", lambda *_: answer)
+    assert cli.main(["status"]) == 0
+    said = capsys.readouterr().out
+    line = "dns_label_payload under *.svc.example: 12 queries refused since 2026-01-01T00:00:00Z"
+    assert f"  ALERT     {line}\n" in said
+    answer["alerts"] = []
+    assert cli.main(["status"]) == 0
+    assert "ALERT" not in capsys.readouterr().out

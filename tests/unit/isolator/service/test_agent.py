@@ -61,7 +61,7 @@ def test_orders_and_status(agent: Agent) -> None:
     status = agent.answer({"do": "status"})["result"]
     expected = {
         "state", "isolation_type", "lists", "since", "expires_at", "generation", "enforcement",
-        "control_channel", "learned", "counters",
+        "control_channel", "learned", "counters", "alerts",
     }  # fmt: skip
     assert expected <= set(status)  # type: ignore[arg-type]
     assert status["enforcement"]["verified"]  # type: ignore[index]

@@ -15,6 +15,8 @@ from isolator.model.failure import FailureCode
 from isolator.model.flow import Transport
 from isolator.model.order import HostState, IsolationOrder
 from isolator.model.signed import Envelope
+from isolator.model.verdict import Reason
+from isolator.service.dns_learner import DnsLearner
 from tests.fakes.controller_keys import ControllerKeys, instant
 from tests.unit.isolator.service.link_world import World, eventually
 
@@ -125,6 +127,27 @@ def test_a_local_isolation_is_told_at_once_and_stays_free_to_end(world: World) -
     world.far.wait_for(lambda: world.far.machine.reports[-1]["state"] == "isolated")
     assert agent.answer({"do": "release"})["ok"]
     world.far.wait_for(lambda: world.far.machine.reports[-1]["state"] == "connected")
+
+
+def test_an_alert_is_told_at_once_and_once(world: World) -> None:
+    agent = world.enrolled()
+    assert agent.answer({"do": "isolate", "order": encode_order(IsolationOrder())})["ok"]
+    gate = agent.controller.gate
+    assert isinstance(gate, DnsLearner)
+    world.far.wait_for(lambda: world.far.machine.reports[-1]["state"] == "isolated")
+    assert world.far.machine.reports[-1]["alerts"] == []
+    gate._alerts.note(Reason.DNS_LABEL_PAYLOAD, "standard#1")
+    agent._tick()
+    world.far.wait_for(lambda: world.far.machine.reports[-1]["alerts"])
+    (told,) = world.far.machine.reports[-1]["alerts"]
+    assert told.keys() == {"reason", "pattern", "first_at"}
+    assert told["reason"] == "dns_label_payload"
+    count = len(world.far.machine.reports)
+    gate._alerts.note(Reason.DNS_LABEL_PAYLOAD, "standard#1")
+    agent._tick()
+    assert len(world.far.machine.reports) == count
+    (shown,) = agent.answer({"do": "status"})["result"]["alerts"]  # type: ignore[index]
+    assert shown["count"] == 2
 
 
 def test_a_repair_is_told_at_once(world: World) -> None:

@@ -18,6 +18,7 @@ from allowlists.model import Entry, Match
 from isolator.core.compiler import LEARNED
 from isolator.core.decide import GateLimits
 from isolator.model.datagram import Datagram
+from isolator.model.event import Alert
 from isolator.model.flow import Destination, Hook, Transport
 from isolator.model.order import IsolationScope
 from isolator.model.policy import Policy
@@ -68,6 +69,9 @@ class Kernel:
 
     def boottime(self) -> float:
         return self.now
+
+    def utc_now(self) -> str:
+        return f"2026-01-02T03:04:{int(self.now) % 60:02}Z"
 
 
 def make(policy: Policy = POLICY, limits: GateLimits | None = None) -> tuple[DnsLearner, Kernel]:
@@ -269,6 +273,47 @@ class TestBadPackets:
         out(learner, ASKED)
         assert learner.handle(queued(incoming(ANSWERED), Hook.OUTPUT)) == DROPPED
         assert kernel.held == []
+
+
+class TestAlerts:
+    """Data in the labels of an allowed wildcard is held under a rate, and somebody is told."""
+
+    def test_raised_by_what_goes_beyond_the_rate(self, caplog: pytest.LogCaptureFixture) -> None:
+        learner, kernel = make(limits=GateLimits(new_bytes=40))
+        assert out(learner, query("short.wild.test")) == PASSED
+        assert learner.alerts() == ()
+        for number in range(100):
+            kernel.now += 0.1
+            assert reply_of(out(learner, query(f"{number:032}.wild.test")))[1].rcode() == dns.rcode.REFUSED
+        assert learner.alerts() == (
+            Alert(
+                Reason.DNS_LABEL_PAYLOAD, "l#2", "*.wild.test", 100,
+                "2026-01-02T03:04:40Z", "2026-01-02T03:04:50Z",
+            ),
+        )  # fmt: skip
+        lines = [each for each in caplog.records if each.levelno == logging.WARNING]
+        assert len(lines) == 7, "1, 2, 4, ... 64"
+        assert "dns_label_payload: 64 queries refused under *.wild.test (l#2)" in lines[-1].getMessage()
+
+    def test_too_many_names_are_another_alert(self) -> None:
+        learner, _ = make(limits=GateLimits(new_names=2))
+        for number in range(4):
+            out(learner, query(f"{number}.wild.test"))
+        assert [(each.reason, each.count) for each in learner.alerts()] == [(Reason.DNS_TOO_MANY_NAMES, 2)]
+
+    def test_other_refusals_are_none(self) -> None:
+        learner, _ = make()
+        out(learner, query("www.evil.test"))
+        out(learner, query("www.listed.test", "TXT"))
+        assert learner.alerts() == ()
+
+    def test_they_outlive_another_policy_and_end_with_the_isolation(self) -> None:
+        learner, _ = make(limits=GateLimits(new_names=0))
+        out(learner, query("a.wild.test"))
+        learner.replace_policy(POLICY, (CLIENT, CLIENT6))
+        assert len(learner.alerts()) == 1
+        learner.forget()
+        assert learner.alerts() == ()
 
 
 class TestPolicy:
