@@ -14,7 +14,7 @@ from tests.lab import Lab
 from tests.netns.bypass_scene import family_of
 
 EVIL = "www.example.com"
-PATIENCE_S = 0.5
+CONNECT_S, LISTEN_S = 5.0, 0.2
 
 Say = Callable[[bytes], Sequence[bytes]]
 """Makes the segments, one after the other, with the attempt's marker in them."""
@@ -41,12 +41,13 @@ def say(lab: Lab, address: str, port: int, pieces: Sequence[bytes], *, mark: int
     """Connect and send segment by segment, whatever happens; what was heard until the end or for a moment."""
     heard = b""
     with lab.device.socket(family_of(address), socket.SOCK_STREAM) as sock, contextlib.suppress(OSError):
-        sock.settimeout(PATIENCE_S)
+        sock.settimeout(CONNECT_S)
         mark_of(sock, mark)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.connect((address, port))
         for piece in pieces:
             sock.sendall(piece)
+        sock.settimeout(LISTEN_S)
         expected = sum(map(len, pieces))
         while len(heard) < expected and (part := sock.recv(1 << 16)):
             heard += part
