@@ -113,6 +113,11 @@ def _sentence(door: Destination, walk: Walk, entry: str | None, name: str | None
             ", to connections with a server name that is listed" if door.transport is Transport.TCP else ""
         )
         return f"{door} is open{needed} ({walk.reason.value}, entry {entry}, {name})"
+    if walk.reason is Reason.PROXY:
+        return (
+            f"{door} is a proxy: open ({walk.reason.value}) to requests for a listed host, CONNECT HOST:PORT or "
+            "the whole URL of a page on port 80"
+        )
     if walk.verdict is Verdict.ACCEPT:
         return f"{door} is open ({walk.reason.value}" + (f", entry {entry}, {name})" if entry else ")")
     if walk.verdict is Verdict.QUEUE:
@@ -150,8 +155,13 @@ def _walk(rules: Rules, door: Destination) -> Walk:
         for name, elements in by_set(elements_of(rules.learned, now=rules.now)).items()
     }
     walk = trace(rules.ruleset, packet, held)
-    named = walk.verdict is Verdict.QUEUE and any(each.destination == door for each in rules.learned)
-    return trace(rules.ruleset, packet, held, gate=Verdict.ACCEPT) if named else walk
+    judged = any(each.destination == door for each in rules.learned) or (
+        door.transport is Transport.TCP
+        and any((each.address, each.port) == (door.address, door.port) for each in rules.policy.proxies)
+    )
+    if walk.verdict is not Verdict.QUEUE or not judged:
+        return walk
+    return trace(rules.ruleset, packet, held, gate=Verdict.ACCEPT)
 
 
 def _rule_shown(rules: Rules, walk: Walk) -> str:

@@ -11,7 +11,7 @@ from allowlists.model import Entry, Match
 from isolator.core.compiler import compile_policy
 from isolator.model.flow import Destination, Hook, LearnedAddress, Transport
 from isolator.model.order import IsolationScope
-from isolator.model.policy import AllowedNetwork, ControlEndpoint, Policy
+from isolator.model.policy import AllowedNetwork, ControlEndpoint, Policy, ProxyEndpoint
 from isolator.model.ruleset import Chain, Ruleset
 from isolator.model.verdict import Reason, Verdict
 from isolator.service.destination import parse_destination
@@ -26,6 +26,7 @@ POLICY = Policy(
     networks=(AllowedNetwork(ip_network("20.15.141.0/24"), Transport.TCP, 443, "l#3"),),
     resolvers=(ip_address("192.0.2.53"),),
     control=(ControlEndpoint(8443, address=ip_address("198.51.100.9")),),
+    proxies=(ProxyEndpoint(ip_address("20.15.141.8"), 3128),),
 )
 LEARNED = (
     LearnedAddress(Destination(ip_address("20.1.1.1"), Transport.TCP, 443), "a.svc.test", "l#1", 60.0),
@@ -54,6 +55,8 @@ def ask(text: str) -> Explanation:
         ("tcp://20.1.1.1:22", Verdict.REJECT, Reason.NOT_LISTED, None),
         ("20.15.141.9", Verdict.ACCEPT, Reason.LISTED_NETWORK, "l#3"),
         ("tcp://198.51.100.9:8443", Verdict.ACCEPT, Reason.CONTROL_CHANNEL, None),
+        ("20.15.141.8:3128", Verdict.ACCEPT, Reason.PROXY, None),
+        ("udp://20.15.141.8:3128", Verdict.REJECT, Reason.NOT_LISTED, None),
         ("127.0.0.1", Verdict.ACCEPT, Reason.LOOPBACK, None),
         ("192.0.2.10", Verdict.ACCEPT, Reason.LOOPBACK, None),
         ("93.184.216.34", Verdict.REJECT, Reason.NOT_LISTED, None),
@@ -76,6 +79,12 @@ def test_a_shared_address_is_said_to_need_a_name() -> None:
 
 def test_a_resolver_is_said_to_be_one() -> None:
     assert "resolver" in ask("udp://192.0.2.53:53").sentence
+
+
+def test_a_proxy_is_said_to_need_a_request() -> None:
+    sentence = ask("tcp://20.15.141.8:3128").sentence
+    assert "CONNECT" in sentence
+    assert "listed host" in sentence
 
 
 def test_a_name_shows_the_addresses_it_has_now() -> None:
