@@ -20,6 +20,7 @@ its default.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
@@ -30,14 +31,40 @@ from connectivity_check.model import Expectation, InputError, Kind
 _FIELDS = frozenset(field.name for field in fields(Expectation))
 _KEYS = _FIELDS | {"hosts", "ports", "rows", "source"}
 _FLAGS = frozenset(("html_allowed", "h2", "upload", "ranges", "private_ok"))
+_SIGN = re.compile(r"[*?\[]")
+"""What makes a text a glob (fnmatch)."""
 _METHODS = frozenset(("GET", "HEAD", "POST"))
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """Globs over host names. Most have no sign in them, or one in front: those need no pattern."""
+
+    names: frozenset[str]
+    suffixes: tuple[str, ...]
+    globs: tuple[str, ...]
+
+    @classmethod
+    def of(cls, globs: Sequence[str]) -> Hosts:
+        """Sort the globs, all in lower case, by what it takes to match them."""
+        names = [glob for glob in globs if not _SIGN.search(glob)]
+        ends = [glob for glob in globs if glob.startswith("*") and not _SIGN.search(glob, 1)]
+        others = tuple(glob for glob in globs if glob not in names and glob not in ends)
+        return cls(frozenset(names), tuple(glob[1:] for glob in ends), others)
+
+    def __contains__(self, host: str) -> bool:
+        return (
+            host in self.names
+            or host.endswith(self.suffixes)
+            or any(fnmatchcase(host, glob) for glob in self.globs)
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One rule: for which hosts, ports and paths of rows (none: any), what, and where that was read."""
 
-    hosts: tuple[str, ...]
+    hosts: Hosts
     ports: tuple[int, ...]
     rows: tuple[str, ...]
     expectation: Expectation
@@ -51,7 +78,7 @@ class Rule:
             return False
         if self.rows and not any(fnmatchcase(path, glob) for glob in self.rows):
             return False
-        return any(fnmatchcase(host, glob) for glob in self.hosts)
+        return host in self.hosts
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +133,7 @@ def _rule(item: object, source: str, place: str, sets: Mapping[str, tuple[str, .
     for key in sorted(_FIELDS & data.keys()):
         values[key] = _value(key, data[key], source, f"{place}, {key}", sets)
     return Rule(
-        hosts=tuple(host.lower() for host in hosts),
+        hosts=Hosts.of([host.lower() for host in hosts]),
         ports=_numbers(data.get("ports") or [], source, f"{place}, ports", 65535),
         rows=_texts(data.get("rows") or [], source, f"{place}, rows"),
         expectation=Expectation(**values),
