@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import ip_address
 
 from bench.bare_library import BareLibrary
 from isolator.adapters.nftables import NftablesBackend
 from isolator.core import plan
-from isolator.core.compiler import compile_policy
+from isolator.core.compiler import APPROVED, compile_policy
 from isolator.core.learned_elements import by_set, elements_of
 from isolator.model.flow import Destination, LearnedAddress, Transport
 from isolator.model.order import IsolationScope
 from isolator.model.policy import Policy
-from isolator.model.ruleset import Ruleset
+from isolator.model.ruleset import TABLE, Ruleset
+from isolator.model.segment import FlowKey
 from isolator.wiring import QUEUE_NUMBER
 from tests.lab import Lab
 
@@ -47,6 +49,14 @@ class LearnedTable:
         self._armed = False
         elements = by_set(elements_of(learned(count, *doors), now=0.0))
         self._backend.apply(plan.prepare(self.ruleset, elements))
+
+    def approve(self, flows: Iterable[FlowKey]) -> None:
+        """Take connections for such that have named a listed host, as the gate's marks do it."""
+        named = ", ".join(
+            f"{each.client} . {each.client_port} . {each.server} . {each.server_port} timeout 1d"
+            for each in flows
+        )
+        self._engine.run(f"add element inet {TABLE} {APPROVED[4]} {{ {named} }}\n")
 
     def on(self) -> None:
         """Cut off, as the product does it."""

@@ -1,7 +1,8 @@
 """What allowed traffic keeps of its speed: TCP bulk and 64-byte UDP, as delivered at the receiver.
 
 One iperf3 stream runs all the time; the filter is switched on and off under it every tenth of a second, and
-what arrives is read from the receiving kernel. So each ratio is of two neighbouring instants.
+what arrives is read from the receiving kernel. So each ratio is of two neighbouring instants. The TCP streams
+are connections that the gate has approved: no packet of theirs meets it any more.
 """
 
 from __future__ import annotations
@@ -17,18 +18,21 @@ from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 
-from bench.cable import FAR_END, Counters, lay
+from bench.cable import DEVICE_END, FAR_END, Counters, lay
 from bench.figure import Figure, at_least
 from bench.learned_table import LearnedTable
 from bench.models import LINEAR_RULES, LinearList, queue_everything
 from bench.pairs import Rounds, in_turn
 from isolator.model.flow import Destination, Transport
+from isolator.model.segment import FlowKey
 from tests.lab import Lab
 from tests.lab.ground import python_path
 from tests.lab.namespace import Namespace
 
 LEARNED = 100_000
 _PORT, _COST_PORT = 5201, 5202
+_OWN_PORTS = range(40_000, 40_064)
+"""Ports that iperf3's connections come from; those between them and its port are approved ones."""
 _SETTLE_S = 0.02
 _PATIENCE_S = 5.0
 BOUND = at_least(0.97)
@@ -55,6 +59,9 @@ def run(*, quick: bool) -> list[Figure]:
         ]
         table = LearnedTable(lab, LEARNED, *doors)
         held.callback(table.close)
+        lab.device.write_sysctls({"net/ipv4/ip_local_port_range": f"{_OWN_PORTS[0]} {_OWN_PORTS[-1]}"})
+        far, near = ip_address(FAR_END), ip_address(DEVICE_END)
+        table.approve(FlowKey(near, own, far, _PORT) for own in _OWN_PORTS)
         counters = {space.role: Counters(space) for space in (lab.device, lab.internet)}
         for each in counters.values():
             held.callback(each.close)
