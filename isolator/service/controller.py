@@ -371,7 +371,7 @@ class Controller:
                 self.state = HostState.ISOLATED
                 self.release(ReleaseOrder(record.isolation.order.comment))
                 return
-            isolation = self._recover_isolation(record.isolation, armed=armed)
+            isolation = self._recover_isolation(record, record.isolation, armed=armed)
             self.state = HostState.ISOLATED
             if record.state is HostState.ISOLATING:
                 self._finish_isolation(isolation)
@@ -406,7 +406,7 @@ class Controller:
         elif self.enforcement.observe() is not None:
             self.enforcement.release(None)
 
-    def _recover_isolation(self, isolation: Isolation, *, armed: bool) -> Isolation:
+    def _recover_isolation(self, record: Record, isolation: Isolation, *, armed: bool) -> Isolation:
         if isolation.expiry is not None:
             # From now on the rest is counted on this boot's clock.
             left = Expiry(
@@ -426,6 +426,7 @@ class Controller:
             self._preload(isolation)
             now = self.outside.clock.boottime()
             self.outside.backend.learn(elements_of(self._learned(), now=now))
+            self._spare_older(self.ruleset, finished=record.state is HostState.ISOLATED)
         else:
             learned = self._fill_gate(isolation, own)
             self._open_queues()
@@ -433,6 +434,20 @@ class Controller:
             self.gate.spare(self.enforcement.spared)
         LOG.info("isolation of %s is in force again", isolation.since)
         return isolation
+
+    def _spare_older(self, ruleset: Ruleset, *, finished: bool) -> None:
+        """Tell the gate which connections that it does not know go on.
+
+        When the agent before died in its order, that is what the order would have left, and the others end
+        now. Later an unknown one may be from between the agents, opened and unread: only those that nobody
+        reads go on.
+        """
+        learned = self._learned()
+        if finished:
+            self.gate.spare(self.enforcement.excluded_flows(learned))
+            return
+        self.enforcement.end_older(ruleset, learned)
+        self.gate.spare(self.enforcement.spared)
 
     def tick(self) -> None:
         """What time brings: the end of an isolation, a repair, fresh names. Called about once a second."""
@@ -604,6 +619,7 @@ class Controller:
         self.enforcement.inherit()
         self._fill_gate(old, own)
         self.gate.inherit(self.enforcement.inherited_doors())
+        self.gate.spare(self.enforcement.excluded_flows(self._learned()))
         self.ruleset = was or compile_policy(old.policy, self._queue_number)
         self._save(HostState.ISOLATED)
         if self.enforcement.verify(self.ruleset):

@@ -92,13 +92,28 @@ class Enforcement:
         remnant = self.backend.observe() is not None
         self.backend.apply(plan.prepare(ruleset, elements, remnant=remnant))
         self._timed("commit_ms", lambda: self.backend.apply(plan.arm(ruleset)))
+        return self.end_older(ruleset, learned)
+
+    def end_older(self, ruleset: Ruleset, learned: Sequence[LearnedAddress]) -> EndedFlows:
+        """Once the rules are in force: end the flows that are older and may not go on, and read back."""
         self.spared = []
-        kept = frozenset(
-            each.destination
-            for each in learned
-            if each.entry.rpartition("#")[0] in (CONTROL_LIST, EXCLUSION_LIST)
-        )
-        return self._settle(ruleset, elements, kept)
+        kept = _doors_of(learned, (CONTROL_LIST, EXCLUSION_LIST))
+        return self._settle(ruleset, self._elements(learned), kept)
+
+    def excluded_flows(self, learned: Sequence[LearnedAddress]) -> list[FlowKey]:
+        """Connections that exist now to doors that an exclusion by name opened: nobody judges these."""
+        kept = _doors_of(learned, (EXCLUSION_LIST,))
+        found: list[FlowKey] = []
+
+        def look(packet: Packet) -> bool:
+            flow = _flow(packet)
+            if flow is not None and Destination(flow.server, Transport.TCP, flow.server_port) in kept:
+                found.append(flow)
+            return True
+
+        if kept:
+            self.flows.end(look)
+        return found
 
     def replace(self, ruleset: Ruleset, learned: Sequence[LearnedAddress]) -> EndedFlows:
         """Whatever is there: after this it is exactly the ruleset, and never less in between.
@@ -260,6 +275,11 @@ def _flow(packet: Packet) -> FlowKey | None:
     if packet.protocol != "tcp" or packet.source_port is None or packet.destination_port is None:
         return None
     return FlowKey(packet.source, packet.source_port, packet.destination, packet.destination_port)
+
+
+def _doors_of(learned: Sequence[LearnedAddress], lists: Sequence[str]) -> frozenset[Destination]:
+    """Doors that entries of these lists opened."""
+    return frozenset(each.destination for each in learned if each.entry.rpartition("#")[0] in lists)
 
 
 def _ms_since(started: float) -> float:

@@ -31,7 +31,8 @@ MAX_APPROVED = 65_536
 """Approved connections that are remembered here too; the least used one goes."""
 
 SPARE_S = 10.0
-"""How long after the first segment connections of the control channel may turn up that are older."""
+"""How long after an isolation's first segment connections of the control channel may turn up that are older,
+if nobody has told before which there are."""
 
 Learn = Callable[[Ruling], None]
 """Puts what a DNS answer opens into the kernel and confirms it at the DNS gate."""
@@ -80,7 +81,8 @@ class FlowJudge:
         self._approved: OrderedDict[FlowKey, None] = OrderedDict()
         self._waiting: dict[int, FlowKey] = {}
         self._kept: tuple[str, ...] = ()
-        self._spare_until: float | None = None
+        self._spare_until: float | None = -math.inf
+        self._untold = False
         self._counts: Counter[Reason] = Counter()
         self.unreadable: Counter[Unreadable] = Counter()
 
@@ -113,13 +115,21 @@ class FlowJudge:
         self._approved.clear()
         self._names.inherited = {}
         self._spare_until = None
+        self._untold = False
 
     def inherit(self, doors: Mapping[Destination, float]) -> None:
-        """Take over doors, each until an instant, that an agent before had opened: their names are lost."""
+        """Take over doors, each until an instant, that an agent before had opened: their names are lost.
+
+        Until `spare` tells which connections are older than this, one that is not known is neither
+        passed nor ended: what its client says is dropped and comes again.
+        """
         self._names.inherited = dict(doors)
+        self._untold = True
 
     def spare(self, flows: Iterable[FlowKey]) -> None:
-        """Let connections go on that were there before the gate."""
+        """Let connections go on that were there before the gate; from now on there are no others."""
+        self._spare_until = -math.inf
+        self._untold = False
         for flow in flows:
             self._approve(flow, ())
 
@@ -162,6 +172,8 @@ class FlowJudge:
         flow = segment.flow
         if flow in self._approved or self._is_spared(flow, now):
             return self._approve(flow, (segment.token,))
+        if self._untold and self._gate.table.get(flow) is None:
+            return self._drop(Reason.FLOW_UNKNOWN, segment.token)
         ruling = self._gate.judge(segment, now)
         self._note(ruling.reason, ruling.entry)
         return self._carry_out(ruling, segment)

@@ -15,10 +15,14 @@ class FakeFlowTable:
         self.flows = list(flows)
         self.ended: list[Packet] = []
         self.calls = 0
+        self.fail = False
+        """Whether the process dies here: nothing is ended."""
 
     def end(self, is_allowed: Callable[[Packet], bool]) -> EndedFlows:
         """End what is refused; loopback is left alone."""
         self.calls += 1
+        if self.fail:
+            raise RuntimeError("killed while flows were ended")
         doomed = [flow for flow in self.flows if not (flow.destination.is_loopback or is_allowed(flow))]
         self.flows = [flow for flow in self.flows if flow not in doomed]
         self.ended += doomed

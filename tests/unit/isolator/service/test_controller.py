@@ -14,10 +14,12 @@ from isolator.core import plan
 from isolator.core.compiler import LEARNED, SETS
 from isolator.model.config import AgentConfig
 from isolator.model.event import EventKind
+from isolator.model.exclusion import Direction, Exclusion
 from isolator.model.failure import FailureCode, IsolatorError
 from isolator.model.flow import Destination, Hook, Packet, Transport
 from isolator.model.order import HostState, IsolationOrder, IsolationScope, OnSilence, ReleaseOrder
 from isolator.model.policy import ControlEndpoint
+from isolator.model.segment import FlowKey
 from isolator.ports import HostFacts
 from isolator.render.nft import expected_table
 from isolator.service import report
@@ -361,6 +363,41 @@ class TestRecovery:
         host.agent().recover()
         host.agent().recover()
         assert host.told == [EventKind.ISOLATED]
+
+    def test_what_a_crashed_isolation_left_open_is_ended_and_the_control_channel_goes_on(
+        self, host: Host
+    ) -> None:
+        host.config = AgentConfig(control_channel=(ControlEndpoint(CONTROL_DOOR.port, host=CONTROL),))
+        to_control = replace(TO_CRL, destination=CONTROL_DOOR.address, destination_port=CONTROL_DOOR.port)
+        host.flows.flows.append(to_control)
+        host.flows.fail = True
+        with pytest.raises(RuntimeError):
+            host.agent().isolate(IsolationOrder())
+        host.flows.fail = False
+        agent = host.agent()
+        agent.recover()
+        assert host.flows.flows == [TO_NETWORK, to_control]
+        # An isolation that was finished has nothing older: who turns up now was opened between the agents.
+        unread = replace(to_control, source_port=50_001)
+        host.flows.flows.append(unread)
+        again = host.agent()
+        spared: list[FlowKey] = []
+        again.gate.spare = spared.extend  # type: ignore[method-assign]
+        again.recover()
+        assert spared == []
+
+    def test_after_a_crash_connections_to_what_is_excluded_by_name_go_on(self, host: Host) -> None:
+        door = Destination(ip_address("20.60.0.9"), Transport.TCP, 22)
+        host.config = AgentConfig(
+            exclusions=(Exclusion("shell", Direction.OUT, Transport.TCP, 22, pattern=CONTROL),)
+        )
+        host.agent().isolate(IsolationOrder(scope=IsolationScope.SELECTIVE))
+        host.flows.flows.append(replace(TO_CRL, destination=door.address, destination_port=door.port))
+        agent = host.agent()
+        spared: list[FlowKey] = []
+        agent.gate.spare = spared.extend  # type: ignore[method-assign]
+        agent.recover()
+        assert spared == [FlowKey(TO_CRL.source, 50_000, door.address, door.port)]
 
     def test_a_crash_before_the_control_channel_was_tried_rolls_back_when_it_is_silent(
         self, host: Host
