@@ -24,10 +24,16 @@ class Servers:
         """Open ports on every address of a namespace, IPv4 and IPv6; LabError when one is taken."""
         self._service.ask({"do": "listen", "namespace": str(namespace.path), "ports": list(ports)})
 
-    def present(self, certificate: Certificate) -> None:
-        """Use a certificate for the names it was issued for; the first one serves unknown names as well."""
+    def present(self, certificate: Certificate, *, nameless: bool = False) -> None:
+        """Use a certificate for the names it was issued for.
+
+        The first one also serves unknown names and clients that name nobody, until a later one is given as
+        ``nameless``.
+        """
         names = [name.lower() for name in certificate.names]
-        self._service.ask({"do": "certificate", "pem": str(certificate.pem), "names": names})
+        self._service.ask(
+            {"do": "certificate", "pem": str(certificate.pem), "names": names, "nameless": nameless}
+        )
 
     def close(self) -> None:
         """End every server; their connections are reset by the kernel."""

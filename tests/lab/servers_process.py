@@ -41,7 +41,7 @@ class Servers:
             case "certificate":
                 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
                 context.load_cert_chain(message["pem"])
-                if not self._contexts:
+                if message["nameless"] or not self._contexts:
                     self._tls.load_cert_chain(message["pem"])  # for clients that name nobody
                 self._contexts.update(dict.fromkeys(message["names"], context))
             case "listen":

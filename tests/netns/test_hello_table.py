@@ -54,11 +54,12 @@ class Scene:
         again, wrong = 0, []
         made: list[tuple[Row, Call]] = []
         with self.lab.judge.watch(hello_rows.RUN) as sniffer:
+            report = sniffer.report()
             for batch in hello_rows.batches(rows):
                 calls = [row.call() for row in batch]
                 self.client.make(calls)
                 made += zip(batch, calls, strict=True)
-            report = sniffer.report()
+                report = sniffer.report()  # after each batch, so that it keeps up
         assert report.dropped == 0
         seen = {each.tail[:MARKER] for each in report.seen(hello_rows.RUN)}
         for row, call in made:
