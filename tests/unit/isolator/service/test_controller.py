@@ -368,6 +368,7 @@ class TestRecovery:
         self, host: Host
     ) -> None:
         host.config = AgentConfig(control_channel=(ControlEndpoint(CONTROL_DOOR.port, host=CONTROL),))
+        host.probe.listening.add(CONTROL_DOOR)
         to_control = replace(TO_CRL, destination=CONTROL_DOOR.address, destination_port=CONTROL_DOOR.port)
         host.flows.flows.append(to_control)
         host.flows.fail = True
@@ -376,6 +377,7 @@ class TestRecovery:
         host.flows.fail = False
         agent = host.agent()
         agent.recover()
+        assert agent.state is HostState.ISOLATED
         assert host.flows.flows == [TO_NETWORK, to_control]
         # An isolation that was finished has nothing older: who turns up now was opened between the agents.
         unread = replace(to_control, source_port=50_001)
