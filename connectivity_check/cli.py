@@ -56,7 +56,7 @@ def _as_the_whole_process() -> Iterator[None]:
 
     Looking through all of it again and again, and twice more at the end, takes a tenth of a healthy run.
     """
-    gc.set_threshold(20_000)
+    gc.set_threshold(100_000)
     try:
         yield
     finally:

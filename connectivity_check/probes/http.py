@@ -138,19 +138,24 @@ class HttpProbe:
             tail = connection.send(h11.EndOfMessage())
         except h11.LocalProtocolError as error:
             raise ValueError(f"the request cannot be written: {error}") from None
-        # Sent and read at once: a peer that refuses a body answers before it has read all of it.
-        sender = asyncio.create_task(_send(stream, (head or b"") + (payload or b"") + (tail or b"")))
+        data = (head or b"") + (payload or b"") + (tail or b"")
         limit = MAX_LIST if expectation.kind in _REVOCATION else MAX_BODY
+        # Sent and read at once: a peer that refuses a body answers before it has read all of it. Without a
+        # body it all fits into the send buffer, and needs no task.
+        sender = asyncio.create_task(_send(stream, data)) if body else None
+        unsent = None if sender else await _send(stream, data)
         try:
             await read_answer(stream, connection, answer, limit, self._clock.now)
         except CutError:
-            unsent = sender.result() if sender.done() else None
+            if sender and sender.done():
+                unsent = sender.result()
             if unsent is not None:
                 raise unsent from None
             raise
         finally:
-            sender.cancel()
-            await asyncio.gather(sender, return_exceptions=True)
+            if sender:
+                sender.cancel()
+                await asyncio.gather(sender, return_exceptions=True)
 
     def _describe(self, answer: Answer, evidence: dict[str, Json]) -> Page:
         headers = {name: answer.header(name)[:_MAX_VALUE] for name, _ in answer.headers}

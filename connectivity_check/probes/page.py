@@ -64,12 +64,11 @@ class BlockPageMark:
     incident: re.Pattern[str] | None = None
     """One group: the number to tell the help desk."""
 
-    def fits(self, page: Page, text: str, headers: Mapping[str, str]) -> bool:
-        """Tell whether an answer bears a mark; `text` is the body in lower case."""
-        title = page.title.lower()
+    def fits(self, title: str, text: str, headers: Mapping[str, str]) -> bool:
+        """Tell whether an answer bears a mark; title and text are in lower case, "" without one."""
         return (
-            any(mark in title for mark in self.titles)
-            or any(mark in text for mark in self.bodies)
+            (title != "" and any(mark in title for mark in self.titles))
+            or (text != "" and any(mark in text for mark in self.bodies))
             or any(name in headers and part in headers[name].lower() for name, part in self.headers)
         )
 
@@ -97,9 +96,9 @@ def read_page(body: bytes, content_type: str) -> Page:
 def identify(page: Page, headers: Mapping[str, str]) -> tuple[str, str]:
     """Give (vendor, incident number) of a known block page; ("", "") when none is known."""
     text = (page.text or "")[:_MAX_MARKED]
-    lower = text.lower()
+    title, lower = page.title.lower(), text.lower()
     for mark in block_page_marks():
-        if mark.fits(page, lower, headers):
+        if mark.fits(title, lower, headers):
             found = mark.incident.search(text) if mark.incident else None
             return mark.vendor, found.group(1)[:80] if found else ""
     return "", ""

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from connectivity_check.ports import Stream
 
 _T = TypeVar("_T")
+_CLOSED_MEANWHILE = "the stream was closed meanwhile"
 
 
 class TcpStream:
@@ -34,6 +35,7 @@ class TcpStream:
         self._fd = sock.fileno()
         self._closed = False
         self._pending: set[asyncio.Task[Any]] = set()
+        self._readers: set[asyncio.Future[None]] = set()
 
     async def send(self, data: bytes) -> None:
         """Send all of it; OSError as the socket raises it, EBADF after `close`."""
@@ -48,15 +50,46 @@ class TcpStream:
     async def receive(self, limit: int = 65536) -> bytes:
         """Give 1 to `limit` bytes, b"" at the end of the stream; OSError as the socket raises it."""
         self._check_open()
+        wait = self._receive_windows if sys.platform == "win32" else self._receive_posix
+        return await wait(limit)
+
+    async def _receive_windows(self, limit: int) -> bytes:
         return await self._run(asyncio.get_running_loop().sock_recv(self._sock, limit))
+
+    async def _receive_posix(self, limit: int) -> bytes:
+        while True:
+            # Waited for even when there is something: others get their turn, however fast a peer sends.
+            await self._readable()
+            try:
+                return self._sock.recv(limit)
+            except (BlockingIOError, InterruptedError):
+                continue
+
+    async def _readable(self) -> None:
+        """Wait without a task of its own, for every row does so four times. OSError when closed meanwhile."""
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = loop.create_future()
+        self._readers.add(ready)
+        loop.add_reader(self._fd, _wake, ready)
+        try:
+            await ready
+        finally:
+            self._readers.discard(ready)
+            if not self._readers and not self._closed:
+                loop.remove_reader(self._fd)
+        if self._closed:
+            raise OSError(errno.ECONNABORTED, _CLOSED_MEANWHILE)
 
     def close(self) -> None:
         """End it now; twice does nothing."""
         if self._closed:
             return
         self._closed = True
+        # The loop is told first: the descriptor's number may belong to another socket a moment later.
+        for ready in self._readers:
+            ready.get_loop().remove_reader(self._fd)
+            _wake(ready)
         for task in self._pending:
-            # The loop is told first: the descriptor's number may belong to another socket a moment later.
             if sys.platform != "win32":
                 task.get_loop().remove_reader(self._fd)
                 task.get_loop().remove_writer(self._fd)
@@ -75,10 +108,15 @@ class TcpStream:
         except asyncio.CancelledError:
             current = asyncio.current_task()
             if self._closed and not (current and current.cancelling()):
-                raise OSError(errno.ECONNABORTED, "the stream was closed meanwhile") from None
+                raise OSError(errno.ECONNABORTED, _CLOSED_MEANWHILE) from None
             raise
         finally:
             self._pending.discard(task)
+
+
+def _wake(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
 
 
 class TunnelStream:

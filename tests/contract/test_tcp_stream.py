@@ -89,6 +89,51 @@ def test_cancelling_a_receive_leaves_the_stream_usable() -> None:
     with_stream(work)
 
 
+def test_a_receive_that_is_cancelled_late_does_not_take_the_next_ones_turn() -> None:
+    async def work(stream: Stream, peer: socket.socket) -> None:
+        first = asyncio.ensure_future(stream.receive())
+        await asyncio.sleep(0.01)
+        next_one = asyncio.ensure_future(stream.receive())
+        first.cancel()  # it ends when the next one waits already
+        peer.send(b"later")
+        assert await asyncio.wait_for(next_one, 5) == b"later"
+        assert first.cancelled()
+
+    with_stream(work)
+
+
+def test_what_came_before_the_close_is_not_given_after_it() -> None:
+    async def work(stream: Stream, peer: socket.socket) -> None:
+        receiving = asyncio.ensure_future(stream.receive())
+        await asyncio.sleep(0)
+        peer.send(b"late")
+        stream.close()
+        with pytest.raises(OSError, match="closed meanwhile"):
+            await receiving
+
+    with_stream(work)
+
+
+def test_a_peer_that_never_stops_holds_up_nobody() -> None:
+    async def work(stream: Stream, peer: socket.socket) -> None:
+        peer.send(b"x" * 100_000)
+        turns = 0
+
+        async def other() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        beside = asyncio.ensure_future(other())
+        for _ in range(500):
+            assert await stream.receive(100)
+        beside.cancel()
+        assert turns >= 500
+
+    with_stream(work)
+
+
 def test_a_reset_is_an_error_of_the_socket() -> None:
     async def work(stream: Stream, peer: socket.socket) -> None:
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
