@@ -115,8 +115,8 @@ def _sentence(door: Destination, walk: Walk, entry: str | None, name: str | None
         return f"{door} is open{needed} ({walk.reason.value}, entry {entry}, {name})"
     if walk.reason is Reason.PROXY:
         return (
-            f"{door} is a proxy: open ({walk.reason.value}) to requests for a listed host, by CONNECT HOST:PORT "
-            "or with the whole URL of a page on port 80"
+            f"{door} is a proxy: open ({walk.reason.value}) to requests for a listed host, CONNECT "
+            "HOST:PORT or the whole URL of a page on port 80"
         )
     if walk.verdict is Verdict.ACCEPT:
         return f"{door} is open ({walk.reason.value}" + (f", entry {entry}, {name})" if entry else ")")
