@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -25,11 +27,22 @@ def test_the_version_is_the_packages() -> None:
     assert user_agent() == f"host-isolator-check/{importlib.metadata.version('host-isolator')}"
 
 
-def test_a_copy_that_is_not_installed_still_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unknown(name: str) -> str:
-        raise importlib.metadata.PackageNotFoundError(name)
+def test_the_directory_of_the_metadata_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "host_isolator-9.8rc1.dist-info").mkdir()
+    (tmp_path / "host_isolator-7 X.dist-info").mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "missing"), str(tmp_path)])
+    monkeypatch.delattr(importlib.metadata, "version")
+    assert user_agent() == "host-isolator-check/9.8rc1"
 
-    monkeypatch.setattr(importlib.metadata, "version", unknown)
+
+def test_a_copy_in_an_archive_is_found_by_importlib(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.setattr(importlib.metadata, "version", {"host-isolator": "9.9"}.__getitem__)
+    assert user_agent() == "host-isolator-check/9.9"
+
+
+def test_a_copy_that_is_not_installed_still_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [])
     assert user_agent() == "host-isolator-check/0"
 
 
