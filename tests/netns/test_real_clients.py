@@ -5,6 +5,7 @@ Every client is first run without isolation, where all of its pages come.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -100,3 +101,21 @@ def test_each_client_and_name(scene: Scene, name: str, case: str) -> None:
         assert page not in said
         assert client.reset in said
     assert count(scene.agent, reason or "tls_name_allowed") > before
+
+
+def test_a_refusal_is_counted_and_explained(scene: Scene) -> None:
+    """What a person finds who asks why: the reason as a number in the status, the rule in words."""
+    client, agent = CLIENTS["curl"], scene.agent
+    before = json.loads(agent.isolator("status", "--json").stdout)["counters"]
+    for case in NAMES:
+        fetch(client, scene.place, case)
+    after = json.loads(agent.isolator("status", "--json").stdout)["counters"]
+    for _, reason in NAMES.values():
+        kind = "accepted" if reason is None else "dropped"
+        told = reason or "tls_name_allowed"
+        assert after[kind][told] == before[kind].get(told, 0) + 1
+    address = agent.isolator("explain", f"tcp://{ADDRESS}:443").stdout
+    assert "server name that is listed" in address
+    assert ALLOWED in address
+    unlisted = agent.isolator("explain", f"tcp://{UNLISTED}:443").stdout
+    assert "on no list in force" in unlisted
