@@ -94,7 +94,8 @@ class FlowQueue(Protocol):
     ) -> None:
         """Bind and judge on a thread of its own until closed; `tick` is asked about once a second.
 
-        The handler gets the packet and its number. A packet is dropped when the handler fails.
+        The handler gets the packet and its number, which does not come again, not even after `close`: an
+        answer may still name packets of then. A packet is dropped when the handler fails.
         """
         ...
 

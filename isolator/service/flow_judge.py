@@ -75,9 +75,10 @@ class FlowJudge:
         self._dns = dns
         self._learn = learn
         self._note = note
-        self._over_tcp = DnsOverTcp(dns, lambda: Messages(MAX_QUERY), Messages)
+        self._limits = limits
         self._names = KnownDoors(dns.names)
-        self._gate = FlowGate(self._names, Readers(Hellos, Requests), limits=limits, dns=self._over_tcp)
+        self._over_tcp, self._gate = self._without_flows()
+        self._orphans: tuple[int, ...] = ()
         self._approved: OrderedDict[FlowKey, None] = OrderedDict()
         self._waiting: dict[int, FlowKey] = {}
         self._kept: tuple[str, ...] = ()
@@ -111,7 +112,14 @@ class FlowJudge:
         )
 
     def forget(self) -> None:
-        """Forget what was approved: the kernel's table is gone, or is about to be made."""
+        """Forget every connection: the kernel's table is gone, or is about to be made.
+
+        What one says now need not be what its server hears next: without the rules anything passed.
+        """
+        self._orphans += tuple(self._waiting)
+        self._waiting.clear()
+        self._counts += self._gate.counts
+        self._over_tcp, self._gate = self._without_flows()
         self._approved.clear()
         self._names.inherited = {}
         self._spare_until = None
@@ -150,13 +158,21 @@ class FlowJudge:
         return self._judge_outgoing(segment, now)
 
     def expire(self, now: float) -> FlowAnswer:
-        """Give up connections that took too long."""
+        """Give up connections that took too long, and what waited for ones that were forgotten."""
+        if self._orphans:
+            orphans, self._orphans = self._orphans, ()
+            return FlowAnswer(dropped=orphans)
         ruling = self._gate.expire(now)
         return FlowAnswer() if ruling is None else self._carry_out(ruling, None)
 
     def lose(self, token: int) -> None:
         """Note that a packet could not be judged and is dropped."""
         self._waiting.pop(token, None)
+
+    def _without_flows(self) -> tuple[DnsOverTcp, FlowGate]:
+        over_tcp = DnsOverTcp(self._dns, lambda: Messages(MAX_QUERY), Messages)
+        readers = Readers(Hellos, Requests)
+        return over_tcp, FlowGate(self._names, readers, limits=self._limits, dns=over_tcp)
 
     def _judge_opening(self, segment: Segment, plain: bytes | None, now: float) -> FlowAnswer:
         """A SYN goes on without its offer of another order of the bytes: as `plain`, if it made one."""

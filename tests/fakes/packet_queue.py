@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 
 from isolator.model.failure import FailureCode, IsolatorError
@@ -70,7 +71,8 @@ class FakeFlowQueue:
         self._taken = taken if taken is not None else set()
         self._open: tuple[int, Callable[[QueuedPacket, int], FlowAnswer], Callable[[], FlowAnswer]] | None
         self._open = None
-        self._judged = 0
+        self._judged = self._failed = 0
+        self._numbers = itertools.count(1)
         self.held: set[int] = set()
 
     @property
@@ -88,7 +90,7 @@ class FakeFlowQueue:
             raise IsolatorError(FailureCode.NO_QUEUE, f"open queue {number}", f"queue {number} is taken")
         self._taken.add(number)
         self._open = (number, handler, tick)
-        self._judged = 0
+        self._judged = self._failed = 0
 
     def close(self) -> None:
         """Unbind; twice is fine."""
@@ -103,7 +105,7 @@ class FakeFlowQueue:
             return {}
         return {
             "judged": self._judged,
-            "failed": 0,
+            "failed": self._failed,
             "held": len(self.held),
             "waiting": len(self.held),
             "dropped_full": 0,
@@ -112,12 +114,16 @@ class FakeFlowQueue:
 
     def feed(self, payload: bytes, hook: Hook = Hook.OUTPUT) -> FlowAnswer:
         """A segment arrives; one that nobody judges is dropped."""
-        self._judged += 1
-        number = self._judged
+        number = next(self._numbers)
         if self._open is None:
             return FlowAnswer(dropped=(number,))
+        self._judged += 1
         self.held.add(number)
-        return self._settle(self._open[1](QueuedPacket(payload, hook), number))
+        try:
+            return self._settle(self._open[1](QueuedPacket(payload, hook), number))
+        except Exception:  # noqa: BLE001 - the real loop goes on as well
+            self._failed += 1
+            return self._settle(FlowAnswer(dropped=(number,)))
 
     def tick(self) -> FlowAnswer:
         """A second has passed."""

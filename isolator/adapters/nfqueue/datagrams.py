@@ -52,7 +52,6 @@ Handler = Callable[[QueuedPacket], QueueAnswer]
 class KernelPacket(Protocol):
     """What is used of netfilterqueue.Packet."""
 
-    id: int
     hook: int
     outdev: int
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from isolator.adapters.nfqueue.datagrams import (
     HOOKS,
@@ -33,13 +34,16 @@ class FlowNfqueue:
 
     def __init__(self) -> None:
         self._binding: _Binding | None = None
+        # The kernel's own count from 1 in each binding: what somebody still remembers of the one before
+        # would let another's packet go.
+        self._numbers = itertools.count(1)
 
     def open_flows(self, number: int, handler: Handler, tick: Tick) -> None:
         """Bind and start judging; IsolatorError when the queue is taken or the kernel has none."""
         if self._binding is not None:
             sentence = f"queue {self._binding.number} is open already: close it first"
             raise IsolatorError(FailureCode.INTERNAL, f"open queue {number}", sentence)
-        self._binding = _Binding(number, handler, tick)
+        self._binding = _Binding(number, handler, tick, self._numbers)
 
     def close(self) -> None:
         """Stop the thread and unbind; waiting packets are dropped by the kernel. Safe to call twice."""
@@ -53,8 +57,9 @@ class FlowNfqueue:
 
 
 class _Binding:
-    def __init__(self, number: int, handler: Handler, tick: Tick) -> None:
+    def __init__(self, number: int, handler: Handler, tick: Tick, numbers: Iterator[int]) -> None:
         self.number = number
+        self._numbers = numbers
         self._handler = handler
         self._tick = tick
         self._judged = 0
@@ -95,7 +100,7 @@ class _Binding:
 
     def _judge(self, packet: KernelPacket) -> None:
         """Whatever happens, the packet is answered now or waits in its place."""
-        number = packet.id
+        number = next(self._numbers)
         self._held[number] = packet
         try:
             answer = self._handler(QueuedPacket(packet.get_payload(), HOOKS[packet.hook]), number)
