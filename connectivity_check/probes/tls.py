@@ -9,7 +9,7 @@ import warnings
 from connectivity_check.failure import Seen
 from connectivity_check.model import Json, Observation, Role, Step
 from connectivity_check.ports import Clock, Stream, TlsVariant, Tried
-from connectivity_check.probes.chain_verifier import received_chain
+from connectivity_check.probes.chain_verifier import received_chain, server_hostname
 from connectivity_check.probes.stream_error import openssl_reason, seen_of
 from connectivity_check.probes.tls_alert import ALERTS, AlertWatch, alert_of, is_tls
 from connectivity_check.probes.tls_chain import certificate_facts, chain_evidence
@@ -149,7 +149,9 @@ class _Attempt:
     def begin(self, context: ssl.SSLContext, name: str) -> None:
         """Make the connection; raises ValueError for a name that cannot be sent."""
         try:
-            self.connection = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
+            self.connection = context.wrap_bio(
+                self._incoming, self._outgoing, server_hostname=server_hostname(name)
+            )
         except TypeError as error:  # a zero byte in the name
             raise ValueError(str(error)) from None
 

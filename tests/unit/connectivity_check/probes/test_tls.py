@@ -11,7 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectivity_check.failure import Seen
-from connectivity_check.probes.chain_verifier import X509_V_FLAG_NO_CHECK_TIME, verify, verifying_context
+from connectivity_check.probes.chain_verifier import (
+    X509_V_FLAG_NO_CHECK_TIME,
+    server_hostname,
+    verify,
+    verifying_context,
+)
 from connectivity_check.probes.stream_error import seen_of
 from connectivity_check.probes.tls_alert import ALERTS, AlertWatch, alert_of, is_tls
 from connectivity_check.probes.tls_chain import certificate_facts, chain_evidence, out_of_date
@@ -188,6 +193,18 @@ def test_odd_names_are_not_matched(name: str) -> None:
 
 
 # ---- what a certificate says -----------------------------------------------------------------------------
+
+
+@given(st.text("aB9-_.*:\0 üß", max_size=70) | st.integers(0, 70).map(lambda n: "x" * n))
+def test_a_name_given_as_bytes_is_what_the_codec_makes_of_it(name: str) -> None:
+    given = server_hostname(name)
+    assert given in (name, name.encode())
+    if isinstance(given, bytes):
+        assert given == name.encode("idna")
+
+
+def test_names_of_hosts_need_no_codec() -> None:
+    assert server_hostname("edr-01.Vendor_x.example") == b"edr-01.Vendor_x.example"
 
 
 def test_certificates_that_cannot_be_read_are_named_by_their_digest() -> None:
