@@ -129,7 +129,7 @@ class Ground:
 @contextlib.contextmanager
 def ground() -> Iterator[Ground]:
     """Build it, and remove it afterwards."""
-    hosts = (Host(NAME, ADDRESSES),)
+    hosts = (Host(NAME, ADDRESSES, ttl=3_600),)
     with Lab(servers=False, hosts=hosts) as lab, contextlib.ExitStack() as held:
         lay(lab)
         route = ("route", "add", "20.92.0.0/24", "via", FAR_END)

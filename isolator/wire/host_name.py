@@ -6,6 +6,7 @@ from isolator.wire.parse_error import ParseError, Unreadable
 
 MAX_NAME = 253
 """Characters of a name in text (RFC 1035 section 2.3.4, the wire's octets taken off)."""
+MAX_LABEL = 63
 
 _LETTERS = b"abcdefghijklmnopqrstuvwxyz0123456789-_."
 
@@ -22,6 +23,7 @@ def read_host_name(data: bytes) -> str:
         name = name[:-1]
     if not name or len(name) > MAX_NAME or name.translate(None, _LETTERS):
         raise ParseError(Unreadable.HOST_NAME)
-    if not all(0 < len(label) < 64 for label in name.split(b".")):
+    labels = name.split(b".")
+    if b"" in labels or len(max(labels, key=len)) > MAX_LABEL:
         raise ParseError(Unreadable.HOST_NAME)
     return name.decode("ascii")
