@@ -180,13 +180,17 @@ class FlowGate:
             return self._hold(flow, segment, placed, now)
         if decision.verdict is not Verdict.ACCEPT:
             return self._refuse(flow, segment, decision)
-        self.table.hold(flow, placed.end, segment.token, len(segment.payload), now)
+        alone = flow.held is None
+        if not alone:
+            self.table.hold(flow, placed.end, segment.token, len(segment.payload), now)
         if heard.done:
             passed = self.table.forget(flow)
         else:
             flow.released = flow.stream.next
             passed = self.table.release(flow, flow.released)
             self.table.keep(flow, now)
+        if alone:
+            passed = (segment.token,)
         return FlowRuling(decision.verdict, decision.reason, decision.entry, heard.done, passed)
 
     def _hear(self, flow: Flow, data: bytes, now: float) -> Heard:
