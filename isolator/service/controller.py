@@ -84,6 +84,10 @@ class NameGate(Protocol):
         """Let connections go on that were there before the gate."""
         ...
 
+    def forget_connections(self) -> None:
+        """Forget who was approved: the rules were away for a while."""
+        ...
+
     def replace_policy(self, policy: Policy, own_addresses: Sequence[Address]) -> Sequence[LearnedAddress]:
         """Judge by another policy from now on; gives the learned addresses it no longer covers."""
         ...
@@ -152,6 +156,7 @@ class Controller:
         self.outside = outside
         self.gate = gate
         self.enforcement = Enforcement(outside.backend, outside.flows, outside.clock)
+        self.enforcement.on_gap = gate.forget_connections
         self.names = NameCache(outside.resolver, outside.clock)
         self.load_config = load_config
         self.load_list = load_list
@@ -274,7 +279,7 @@ class Controller:
         try:
             self._open_queues()
             ended = self.enforcement.isolate(ruleset, learned)
-            self.gate.spare(self.enforcement.spared)
+            self.gate.spare(self.enforcement.take_spared())
             self._confirm(isolation, learned)
             self._save(HostState.ISOLATED)
         except IsolatorError as error:
@@ -304,6 +309,7 @@ class Controller:
             self.isolation = self.ruleset = None
             raise
         ended = self.enforcement.replace(ruleset, learned)
+        self.gate.spare(self.enforcement.take_spared())
         self._tell_isolated(EventKind.ISOLATED, isolation)
         return self._outcome(changed=True, ended=ended)
 
@@ -347,6 +353,7 @@ class Controller:
         if was is None or self.enforcement.verify(was):
             self.enforcement.inherited = ()
             ended = self.enforcement.replace(wanted, self._learned())
+            self.gate.spare(self.enforcement.take_spared())
         else:
             ended = self.enforcement.update(was, wanted, add=add, forget=forget, keep=self._learned())
         self.ruleset = wanted
@@ -431,7 +438,7 @@ class Controller:
             learned = self._fill_gate(isolation, own)
             self._open_queues()
             self.enforcement.replace(self.ruleset, learned)
-            self.gate.spare(self.enforcement.spared)
+            self.gate.spare(self.enforcement.take_spared())
         LOG.info("isolation of %s is in force again", isolation.since)
         return isolation
 
@@ -447,7 +454,7 @@ class Controller:
             self.gate.spare(self.enforcement.excluded_flows(learned))
             return
         self.enforcement.end_older(ruleset, learned)
-        self.gate.spare(self.enforcement.spared)
+        self.gate.spare(self.enforcement.take_spared())
 
     def tick(self) -> None:
         """What time brings: the end of an isolation, a repair, fresh names. Called about once a second."""
@@ -464,6 +471,7 @@ class Controller:
             self._persist_remaining(isolation)
             found = self.enforcement.repair(self.ruleset, self._learned())
             if found:
+                self.gate.spare(self.enforcement.take_spared())
                 LOG.warning("our rules were changed by somebody and are back: %s", "; ".join(found))
 
     def _keep_names_warm(self) -> None:
@@ -624,6 +632,7 @@ class Controller:
         self._save(HostState.ISOLATED)
         if self.enforcement.verify(self.ruleset):
             self.enforcement.replace(self.ruleset, self._learned())
+            self.gate.spare(self.enforcement.take_spared())
 
     def _release_failed(self, error: IsolatorError) -> None:
         """A release that failed leaves the host isolated, as it was."""

@@ -81,6 +81,11 @@ class DnsLearner:
         with self._lock:
             self._flows.inherit(doors)
 
+    def forget_connections(self) -> None:
+        """Forget who was approved: the kernel's table was away, the same ends may be another connection."""
+        with self._lock:
+            self._flows.forget_connections()
+
     def spare(self, flows: Iterable[FlowKey]) -> None:
         """Let connections go on that were there before the gate."""
         with self._lock:

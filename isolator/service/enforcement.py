@@ -52,6 +52,8 @@ class Enforcement:
     """How long the last commit, flow ending and read-back took, for the order's report."""
     spared: list[FlowKey] = field(default_factory=list)
     """Connections that the last isolation left alone although nobody has heard whom they named."""
+    on_gap: Callable[[], None] = lambda: None
+    """Called before rules that somebody took away whole are armed again: anything passed in between."""
     inherited: tuple[tuple[AddressSet, ElementKey, float], ...] = ()
     """Learned elements that are in the kernel although nobody knows their names any more, with the boot
     time until when. They are kept as they are; a new policy cannot judge them and drops them."""
@@ -100,6 +102,11 @@ class Enforcement:
         kept = _doors_of(learned, (CONTROL_LIST, EXCLUSION_LIST))
         return self._settle(ruleset, self._elements(learned), kept)
 
+    def take_spared(self) -> list[FlowKey]:
+        """Give what was spared since this was asked last, for the gate to be told once."""
+        found, self.spared = self.spared, []
+        return found
+
     def excluded_flows(self, learned: Sequence[LearnedAddress]) -> list[FlowKey]:
         """Connections that exist now to doors that an exclusion by name opened: nobody judges these."""
         kept = _doors_of(learned, (EXCLUSION_LIST,))
@@ -122,6 +129,7 @@ class Enforcement:
         """
         observed = self.backend.observe()
         if observed is None or all(chain.hook is None for chain in observed.chains.values()):
+            self.on_gap()
             return self.isolate(ruleset, learned)
         elements = self._elements(learned)
         transaction = self._mending(ruleset, elements) or plan.replace(ruleset, elements)

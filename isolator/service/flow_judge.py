@@ -77,6 +77,7 @@ class FlowJudge:
         self._note = note
         self._limits = limits
         self._names = KnownDoors(dns.names)
+        self._policy = FlowPolicy()
         self._over_tcp, self._gate = self._without_flows()
         self._orphans: tuple[int, ...] = ()
         self._approved: OrderedDict[FlowKey, None] = OrderedDict()
@@ -106,12 +107,18 @@ class FlowJudge:
                     unchecked[port] = (*unchecked.get(port, ()), entry.id)
         networks = networks_by_port(policy.networks)
         proxies = frozenset((each.address, each.port) for each in policy.proxies)
-        self._gate.replace_policy(FlowPolicy(Index(policy.entries), networks, proxies, unchecked))
+        self._policy = FlowPolicy(Index(policy.entries), networks, proxies, unchecked)
+        self._gate.replace_policy(self._policy)
         self._kept = tuple(
             entry.id for entry in policy.entries if entry.list_id in (CONTROL_LIST, EXCLUSION_LIST)
         )
 
     def forget(self) -> None:
+        """Forget every connection, and what an agent before had opened: another isolation begins."""
+        self._names.inherited = {}
+        self.forget_connections()
+
+    def forget_connections(self) -> None:
         """Forget every connection: the kernel's table is gone, or is about to be made.
 
         What one says now need not be what its server hears next: without the rules anything passed.
@@ -121,7 +128,6 @@ class FlowJudge:
         self._counts += self._gate.counts
         self._over_tcp, self._gate = self._without_flows()
         self._approved.clear()
-        self._names.inherited = {}
         self._spare_until = None
         self._untold = False
 
@@ -172,7 +178,7 @@ class FlowJudge:
     def _without_flows(self) -> tuple[DnsOverTcp, FlowGate]:
         over_tcp = DnsOverTcp(self._dns, lambda: Messages(MAX_QUERY), Messages)
         readers = Readers(Hellos, Requests)
-        return over_tcp, FlowGate(self._names, readers, limits=self._limits, dns=over_tcp)
+        return over_tcp, FlowGate(self._names, readers, self._policy, self._limits, over_tcp)
 
     def _judge_opening(self, segment: Segment, plain: bytes | None, now: float) -> FlowAnswer:
         """A SYN goes on without its offer of another order of the bytes: as `plain`, if it made one."""

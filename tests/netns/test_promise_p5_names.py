@@ -278,3 +278,33 @@ class TestRestart:
             scene.restart()
             client.say(b"anything but a hello")
             assert client.hears(b"?") == "reset"
+
+
+class TestTamper:
+    """Somebody takes away what says which connections are approved."""
+
+    def test_an_emptied_set_is_filled_again(self, scene: Scene, address: str) -> None:
+        with contextlib.closing(Client(scene.lab, address, NAME)) as old:
+            old.say(old.hello)
+            assert old.hears(old.hello) == "echo"
+            for version in "46":
+                scene.lab.device.run(
+                    ["nft", "flush", "set", "inet", "isolator", f"approved{version}"], check=True
+                )
+            assert old.goes_on()
+
+    def test_a_table_that_was_away_ends_them(self, scene: Scene, address: str) -> None:
+        """Anything passed in between, another connection with the same ends too."""
+        lab, agent = scene.lab, scene.forge.agent
+        with contextlib.closing(Client(lab, address, NAME)) as old:
+            old.say(old.hello)
+            assert old.hears(old.hello) == "echo"
+            before = orders.status(agent)["enforcement"]["repairs"]
+            lab.device.run(["nft", "delete", "table", "inet", "isolator"], check=True)
+            deadline = time.monotonic() + LONG_S
+            while orders.status(agent)["enforcement"]["repairs"] == before:
+                assert time.monotonic() < deadline, "the rules did not come back"
+                time.sleep(0.02)
+            assert old.hears(b"?") == "reset"
+        assert outcome(lab, address, NAME) == "echo"
+        assert outcome(lab, address, UNLISTED) == "reset"

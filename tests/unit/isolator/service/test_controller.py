@@ -556,6 +556,25 @@ class TestTime:
         assert agent.state is HostState.ISOLATED
 
 
+def test_rules_that_were_away_end_every_approval_before_they_are_back(host: Host) -> None:
+    """Whatever passed in between may have the ends of an approved connection."""
+    host.config = AgentConfig(control_channel=(ControlEndpoint(CONTROL_DOOR.port, host=CONTROL),))
+    host.probe.listening.add(CONTROL_DOOR)
+    agent = host.agent()
+    agent.isolate(IsolationOrder())
+    to_control = replace(TO_CRL, destination=CONTROL_DOOR.address, destination_port=CONTROL_DOOR.port)
+    host.flows.flows += [TO_CRL, to_control]
+    seen: list[object] = []
+    agent.enforcement.on_gap = lambda: seen.append(host.backend.table)
+    agent.gate.spare = lambda flows: seen.append(tuple(flows))  # type: ignore[method-assign]
+    host.backend.table = None
+    agent.tick()
+    spared = FlowKey(TO_CRL.source, 50_000, CONTROL_DOOR.address, CONTROL_DOOR.port)
+    assert seen == [None, (spared,)]
+    assert host.flows.flows == [TO_NETWORK, to_control]
+    assert agent.enforcement.spared == []
+
+
 def test_a_tick_repairs_what_somebody_changed(host: Host) -> None:
     agent = host.agent()
     agent.isolate(IsolationOrder())

@@ -368,6 +368,17 @@ class TestGivenUp:
         assert world.judge.expire(T0) == FlowAnswer(dropped=(3,))
         assert world.judge.expire(T0 + 60) == FlowAnswer()
 
+    def test_approvals_end_when_the_rules_were_away_and_names_count_as_before(self, world: World) -> None:
+        """The same two ends may be another connection by now."""
+        client = Client(world)
+        client.opens()
+        assert client.says(HELLO).whole
+        world.judge.forget_connections()
+        world.judge.spare(())
+        assert client.says(b"data").local_replies
+        client.opens()
+        assert client.says(HELLO).whole
+
 
 class TestDnsOverTcp:
     ASKED = query("www.listed.test")
