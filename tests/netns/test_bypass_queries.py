@@ -1,9 +1,7 @@
-"""Attack table rows 2, 4, 5 and 9: what leaves in queries, and what floods of them cost the service.
+"""Attack table rows 2, 5 and 9: what leaves in queries, and what floods of names and answers cost the service.
 
 | row | held by |
 |---|---|
-| 3 other resolvers and ports | `test_promise_p7.test_a_listed_name_is_asked_of_nobody_else` |
-| 4 over UDP to the IPv4 resolver | also `test_promise_p7.test_nothing_rides_on_a_query_for_a_listed_name` |
 | 5 over IPv4 | also `test_promise_p7_answers.test_answers_a_program_sends_itself_open_nothing`, `bench/forged_answers` |
 | 6 forged from outside | `test_promise_p7_answers.test_a_forged_answer_opens_nothing` and `test_bypass_answers` |
 """
@@ -16,7 +14,7 @@ import itertools
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 
 import dns.message
@@ -28,7 +26,7 @@ from isolator.model.datagram import Datagram
 from isolator.wire.ip_packet import render_udp
 from tests.e2e import orders
 from tests.e2e.own_list import Row
-from tests.lab import Host, Lab, topology, world, zone
+from tests.lab import Host, Lab, topology, zone
 from tests.lab.rogue import Asked, Reply
 from tests.netns.bypass_scene import (
     ALLOWED,
@@ -38,16 +36,12 @@ from tests.netns.bypass_scene import (
     RESOLVERS,
     ROWS,
     NotHeld,
-    Played,
     Stage,
-    Trick,
     family_of,
     opened_stage,
-    played,
 )
 from tests.netns.lying_resolver import reaches
 from tests.netns.test_promise_p7_answers import answer_to
-from tests.netns.told_bytes import say
 
 pytestmark = pytest.mark.netns
 
@@ -119,51 +113,6 @@ def test_labels_carry_no_more_than_is_stated(stage: Stage, size: int, reason: st
     assert reach.dns(NEIGHBOUR).ok, "another wildcard has a minute of its own"
     assert stage.answers()
     stage.release()
-
-
-def a_response(marker: bytes) -> bytes:
-    """An answer about a listed name, with the marker in its record."""
-    answer = dns.message.make_response(dns.message.make_query(ALLOWED, "A"))
-    answer.answer = [dns.rrset.from_text(ALLOWED + ".", 1, "IN", "TXT", marker.decode())]
-    return answer.to_wire()
-
-
-def sending(there: str, *, tcp: bool = False) -> Callable[[Lab, bytes], None]:
-    """The attempt that sends the response to port 53."""
-
-    def play(lab: Lab, marker: bytes) -> None:
-        wire = a_response(marker)
-        if tcp:
-            say(lab, there, 53, [len(wire).to_bytes(2, "big") + wire])
-            return
-        with lab.device.socket(family_of(there), socket.SOCK_DGRAM) as sock, contextlib.suppress(OSError):
-            sock.sendto(wire, (there, 53))
-
-    return play
-
-
-def responses() -> Iterator[Trick]:
-    """Row 4: messages with QR set, on their way out."""
-    router, far = topology.ADDRESSES[topology.ROUTER], world.UNLISTED_ADDRESS
-    for v in ("v4", "v6"):
-        yield Trick(f"to the resolver, {v}", sending(getattr(router, v)), "dns_not_a_query")
-        yield Trick(f"to the resolver by TCP, {v}", sending(getattr(router, v), tcp=True), "dns_not_a_query")
-        yield Trick(f"to a stranger, {v}", sending(getattr(far, v)), "resolver_not_approved")
-        yield Trick(f"to a stranger by TCP, {v}", sending(getattr(far, v), tcp=True), "not_listed")
-
-
-RESPONSES = tuple(responses())
-
-
-@pytest.fixture(scope="module")
-def made() -> Iterator[Played]:
-    with played(RESPONSES) as opened:
-        yield opened
-
-
-@pytest.mark.parametrize("trick", RESPONSES, ids=str)
-def test_a_response_does_not_leave(made: Played, trick: Trick) -> None:
-    made.judge(trick)
 
 
 def forge_to_oneself(lab: Lab, resolver: str, asker: socket.socket, name: str) -> None:
