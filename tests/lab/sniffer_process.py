@@ -30,7 +30,9 @@ _PACKET_ADD_MEMBERSHIP, _PACKET_RX_RING, _PACKET_STATISTICS, _PACKET_VERSION, _P
     1,
 )
 _TPACKET_V3 = 2
-_BLOCK_SIZE, _BLOCKS, _FRAME_SIZE, _RETIRE_MS = 1 << 20, 64, 2048, 4
+_BLOCK_SIZE, _BLOCKS, _FRAME_SIZE, _RETIRE_MS = 1 << 18, 256, 2048, 8
+# A block is handed over after that time however little is in it, so this process may go without a processor
+# for two seconds (all blocks), and no longer, before frames are lost.
 _STATUS_AT, _TP_STATUS_USER, _TP_STATUS_KERNEL = 8, 1, 0
 _BLOCK_HEAD = struct.Struct("=IIII")  # status, packets, offset of the first, length; at 8 in the block
 _FRAME_HEAD = struct.Struct("=IIIIIIHH")  # next, sec, nsec, snaplen, len, status, mac, net
