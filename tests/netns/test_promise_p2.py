@@ -127,7 +127,7 @@ def wait_for_traffic(sniffer: Sniffer, sender: Sender, more: int = 2_000) -> Non
 
 def look_up(lab: Lab, name: str) -> None:
     """Ask as any program does; the answer puts an address into the sets."""
-    answer = lab.reach.dns(name)
+    answer = lab.reach_from(lab.device, timeout_s=10).dns(name)
     assert answer.ok, answer.detail
 
 
