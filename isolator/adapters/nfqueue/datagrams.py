@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from netfilterqueue import NetfilterQueue
 
@@ -39,6 +39,10 @@ PAUSE_S = 0.1
 """Pause after a failed read, so that a broken socket does not eat a processor."""
 
 _SO_RCVBUFFORCE = 33
+
+# Absent on Windows, where the wiring refuses before it comes here.
+_poll: Callable[[], Any] = getattr(select, "poll", object)
+_POLLIN: int = getattr(select, "POLLIN", 1)
 
 HOOKS = {1: Hook.INPUT, 2: Hook.FORWARD, 3: Hook.OUTPUT}
 """NF_INET_LOCAL_IN, NF_INET_FORWARD, NF_INET_LOCAL_OUT of linux/netfilter.h."""
@@ -198,9 +202,9 @@ class QueueSource:
         self._leave_at = time.monotonic()
         self._wake, self._woken = socket.socketpair()
         # Not a selector: for a packet that comes alone it would cost as much as judging it.
-        self._ready = select.poll()
-        self._ready.register(self._socket, select.POLLIN)
-        self._ready.register(self._woken, select.POLLIN)
+        self._ready = _poll()
+        self._ready.register(self._socket, _POLLIN)
+        self._ready.register(self._woken, _POLLIN)
         self._patience_ms = None if every_s is None else every_s * 1000
         self._stopping = threading.Event()
         self.stopped = False
