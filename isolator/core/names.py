@@ -15,6 +15,9 @@ from isolator.model.policy import LearnLimits
 GRACE_S = 5.0
 """Added to each TTL: an asker may connect in the last second of the answer's life."""
 
+CROWD = 8
+"""Bindings a name may have when its wildcard is full; more make room among themselves, not among others'."""
+
 _BUCKET_S = 16.0
 """Expired bindings are forgotten in groups of that many seconds; look-ups check the exact instant."""
 
@@ -24,7 +27,8 @@ class NameLimits:
     """Bounds of the table. Names that an entry spells out, and pinned ones, have room of their own.
 
     `per_wildcard` and `wildcards` bound what made-up names under wildcards can take; beyond a bound the
-    binding that was renewed longest ago goes, of the same name, entry or kind: never another's.
+    binding that was renewed longest ago goes, of the same name if it has a crowd of them, else of the same
+    entry or kind: never another's.
     """
 
     per_answer: int = 64
@@ -255,11 +259,15 @@ class LearnedNames:
         if share == _LISTED:
             if listed > limits.listed:
                 self._drop(next(iter(held)))
-        elif len(held) > limits.per_wildcard:
-            self._drop(next(iter(held)))
-        elif self._size - listed > limits.wildcards:
-            largest = max((key for key in self._shares if key != _LISTED), key=self._share_size)
-            self._drop(next(iter(self._shares[largest])))
+        elif len(held) > limits.per_wildcard or self._size - listed > limits.wildcards:
+            own = [binding for binding in mine.values() if binding.share == share]
+            if len(own) > CROWD:
+                self._drop(own[0])
+            elif len(held) > limits.per_wildcard:
+                self._drop(next(iter(held)))
+            else:
+                largest = max((key for key in self._shares if key != _LISTED), key=self._share_size)
+                self._drop(next(iter(self._shares[largest])))
 
     def _share_size(self, share: str) -> int:
         return len(self._shares[share])

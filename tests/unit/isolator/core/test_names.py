@@ -245,6 +245,15 @@ class TestBounds:
         assert names.is_pinned("service.wild.test")
         assert not names.is_pinned("n1.wild.test")
 
+    @pytest.mark.parametrize("limits", [NameLimits(per_wildcard=50), NameLimits(wildcards=50)])
+    def test_names_with_many_addresses_push_out_their_own(self, limits: NameLimits) -> None:
+        names = LearnedNames(limits)
+        learn(names, "service.wild.test", (X, 3_000))
+        for n in range(500):
+            learn(names, f"n{n % 5}.wild.test", (IPv4Address(0x1500_0000 + n), 3_000), now=NOW + n / 1_000)
+        assert len(names) == 50
+        assert "service.wild.test" in {each.name for each in names.snapshot(NOW)}
+
     def test_pinned_later_moves_the_name_to_safety_and_keeps_the_element(self) -> None:
         names = LearnedNames(NameLimits(per_wildcard=1))
         (learned,) = learn(names, "a.wild.test", (X, 3_000))
