@@ -11,13 +11,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from connectivity_check.model import Json
-from connectivity_check.probes.certificate_plain import read_plain
 
 if TYPE_CHECKING:
     from cryptography import x509
 
 MAX_NAMES = 20
-MAX_NAME = 255
 MAX_TEXT = 300
 """Of a subject or issuer; whoever makes a certificate can make it long."""
 MAX_CHAIN = 10
@@ -58,27 +56,10 @@ class CertificateFacts:
 @lru_cache(maxsize=1024)
 def certificate_facts(der: bytes) -> CertificateFacts:
     """Read one certificate (DER). Raises nothing; remembers what it has read, for chains share their tops."""
-    sha256 = hashlib.sha256(der).hexdigest()
-    plain = read_plain(der)
-    if plain is None:
-        return _facts_of_odd(der, sha256)
-    return CertificateFacts(
-        sha256=sha256,
-        subject=plain.subject[:MAX_TEXT],
-        issuer=plain.issuer[:MAX_TEXT],
-        common_name=plain.common_name[:MAX_TEXT],
-        issuer_common_name=plain.issuer_common_name[:MAX_TEXT],
-        spki_sha256=hashlib.sha256(plain.spki).hexdigest(),
-        not_before=plain.not_before,
-        not_after=plain.not_after,
-        names=tuple(name[:MAX_NAME] for name in plain.names[:MAX_NAMES]),
-    )
-
-
-def _facts_of_odd(der: bytes, sha256: str) -> CertificateFacts:
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+    sha256 = hashlib.sha256(der).hexdigest()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd serial numbers and the like are no news for the operator
@@ -144,7 +125,7 @@ def _names(certificate: x509.Certificate) -> tuple[str, ...]:
     except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
         return ()
     found = [item.value for item in names if isinstance(item, x509.DNSName | x509.IPAddress)]
-    return tuple(str(value)[:MAX_NAME] for value in found[:MAX_NAMES])
+    return tuple(str(value)[:255] for value in found[:MAX_NAMES])
 
 
 def _rfc3339(moment: datetime | None) -> str:
