@@ -151,6 +151,7 @@ def compile_policy(policy: Policy, queue_number: int) -> Ruleset:
             Chain("flow_held", _held_rules()),
             Chain("flow_out", _flow_rules(policy)),
             Chain("flow_new", tuple(Rule((), Remember(APPROVED[v], v, FLOW_IDLE_S)) for v in _VERSIONS)),
+            Chain("flow_begun", tuple(Rule((), Forget(APPROVED[v], v)) for v in _VERSIONS)),
             _gate_chain("gate_output", Hook.OUTPUT),
             _gate_chain("gate_input", Hook.INPUT),
             Chain("filter_output", _output_rules(policy), Hook.OUTPUT, FILTER_PRIORITY),
@@ -223,7 +224,7 @@ def _flow_rules(policy: Policy) -> tuple[Rule, ...]:
     """
     to = Side.DESTINATION
     rules = [Rule((), Action.CLEAR_MARK), Rule((Loopback(Hook.OUTPUT),), Action.ACCEPT), *_fragment_rules()]
-    rules += [Rule((Connecting(),), Forget(APPROVED[v], v)) for v in _VERSIONS]
+    rules.append(Rule((Connecting(),), Jump("flow_begun")))
     # First: a proxy inside a listed network or an exclusion is a proxy all the same.
     rules += [Rule((EndInSet(to, PROXIES[v], v),), Jump("flow_held")) for v in _proxy_versions(policy)]
     for version in _VERSIONS:
@@ -253,9 +254,10 @@ def _held_rules() -> tuple[Rule, ...]:
 def _output_rules(policy: Policy) -> tuple[Rule, ...]:
     to = Side.DESTINATION
     tcp = TransportIs(Transport.TCP)
+    # Again, as the SYN leaves the queue: what waited there before it may have approved its ends meanwhile.
+    rules = [Rule((Connecting(),), Jump("flow_begun")), Rule((FlowApproved(), tcp), Jump("flow_new"))]
     # The hot path first: it checks by itself that the packet is no fragment. The transport comes after the
     # set: nft takes one before it for a part of it when it lists the rule.
-    rules = [Rule((FlowApproved(), tcp), Jump("flow_new"))]
     rules += [
         Rule((Approved(), EndInSet(to, LEARNED[v], v), tcp, Whole(v)), Action.ACCEPT, Reason.LEARNED_ADDRESS)
         for v in _VERSIONS
