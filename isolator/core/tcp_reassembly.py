@@ -67,6 +67,8 @@ class TcpStream:
         """Place a segment's payload, which is not empty. Conflict and outside change nothing."""
         offset = self.offset_of(sequence)
         end = offset + len(payload)
+        if offset == self.next and not self._waiting:  # nothing that it could disagree with
+            return Placed(Fit.NEXT, end, self._append(payload))
         if offset < self._kept_from or (offset > self.next and end > self.next + WINDOW):
             return Placed(Fit.OUTSIDE, end)
         known = self._kept[offset - self._kept_from : end - self._kept_from]

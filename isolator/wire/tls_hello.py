@@ -173,8 +173,8 @@ def _versions(data: bytes) -> tuple[int, ...]:
     outer.end()
     if not listed or len(listed) % 2:
         raise ParseError(Unreadable.TLS_LENGTHS)
-    numbers = [listed[at] << 8 | listed[at + 1] for at in range(0, len(listed), 2)]
-    return tuple(number for number in numbers if not _is_grease(number))
+    numbers = struct.unpack(f"!{len(listed) // 2}H", listed)
+    return tuple([number for number in numbers if not _is_grease(number)])
 
 
 def _alpn(data: bytes) -> tuple[bytes, ...]:
