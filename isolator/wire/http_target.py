@@ -10,7 +10,9 @@ from isolator.model.http import Form
 from isolator.wire.host_name import read_host_name
 from isolator.wire.parse_error import ParseError, Unreadable
 
-_ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^#]*)")
+_ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)(/[^#]*)?")
+"""A query straight behind the authority is allowed by RFC 3986 and written by no client. To tinyproxy the
+authority goes on until the next slash, and "http://one?@two/" is a page of two."""
 _AUTHORITY = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[^:@\[\]]+)(?::([0-9]{1,5}))?")
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
@@ -49,8 +51,8 @@ def read_target(method: bytes, target: bytes) -> Target:
     if absolute is None or usual is None:
         raise ParseError(Unreadable.HTTP_TARGET)
     host, port = read_authority(absolute[2])
-    path = absolute[3] if absolute[3][:1] == b"/" else b"/" + absolute[3]
-    return Target(Form.ABSOLUTE, host, usual if port is None else port, *normal_path(path))
+    path = normal_path(absolute[3] or b"/")
+    return Target(Form.ABSOLUTE, host, usual if port is None else port, *path)
 
 
 def read_authority(data: bytes) -> tuple[str, int | None]:

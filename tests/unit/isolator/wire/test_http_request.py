@@ -73,7 +73,7 @@ def test_between_says_whether_a_head_is_begun() -> None:
     [
         (b"GET http://CRL.test HTTP/1.0\r\n", Request("GET", Form.ABSOLUTE, "crl.test", 80, "/")),
         (b"GET http://crl.test:81/a HTTP/1.1\r\nHost: crl.test:81\r\n", Request("GET", Form.ABSOLUTE, "crl.test", 81, "/a")),
-        (b"GET HTTP://crl.test?q HTTP/1.1\r\nHost: CRL.test.\r\n", Request("GET", Form.ABSOLUTE, "crl.test", 80, "/")),
+        (b"GET HTTP://crl.test/?q HTTP/1.1\r\nHost: CRL.test.\r\n", Request("GET", Form.ABSOLUTE, "crl.test", 80, "/")),
         (b"GET https://crl.test/ HTTP/1.1\r\nHost: crl.test\r\n", Request("GET", Form.ABSOLUTE, "crl.test", 443, "/")),
         (b"CONNECT a.test:443 HTTP/1.0\r\n", Request("CONNECT", Form.AUTHORITY, "a.test", 443, "")),
         (b"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n", Request("CONNECT", Form.AUTHORITY, "a.test", 443, "")),
@@ -140,6 +140,8 @@ HOST = b"Host: a.test\r\n"
         (b"GET ftp://a.test/ HTTP/1.1\r\n" + HOST + b"\r\n", Unreadable.HTTP_TARGET),
         (b"GET a.test/x HTTP/1.1\r\n" + HOST + b"\r\n", Unreadable.HTTP_TARGET),
         (b"GET * HTTP/1.1\r\n" + HOST + b"\r\n", Unreadable.HTTP_TARGET),
+        (b"GET http://a.test?q HTTP/1.1\r\n" + HOST + b"\r\n", Unreadable.HTTP_TARGET),
+        (b"GET http://a.test?@evil.example/ HTTP/1.1\r\n" + HOST + b"\r\n", Unreadable.HTTP_TARGET),
         (b"GET /#f HTTP/1.1\r\n" + HOST + b"\r\n", Unreadable.HTTP_TARGET),
         (b"GET /%zz HTTP/1.1\r\n" + HOST + b"\r\n", Unreadable.HTTP_TARGET),
         (b"GET /%00 HTTP/1.1\r\n" + HOST + b"\r\n", Unreadable.HTTP_TARGET),
