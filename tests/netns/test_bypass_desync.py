@@ -218,7 +218,7 @@ def stated_as_open() -> Iterator[Trick]:
     """Residual risk "desynchronisation by root" of ADR 0009: the far end is still a learned address."""
     for v in ("v4", "v6"):
         for name, fields in (
-            ("signed with a key that the server has not", {"options": [("MD5", b"0" * 16)]}),
+            ("is signed with a key that the server has not", {"options": [("MD5", b"0" * 16)]}),
             ("acknowledges what was never sent", {"ack": 0x1234_5678}),
         ):
             act = within(getattr(AT[ALLOWED], v), PORT, never_taken(**fields))
