@@ -23,6 +23,12 @@ from isolator.model.verdict import Decision, Reason, Verdict
 
 MAX_CONNECTIONS = 256
 """Connections to resolvers whose answers are read at one time; the least used one goes."""
+MAX_HELD = 128
+"""Segments of one connection's answers that may wait: the longest answer, in the smallest usual segments."""
+MAX_HELD_TOGETHER = 512
+"""Segments of all of them; the kernel's queue must be longer."""
+HOLD_S = 10.0
+"""How long an answer may take to become whole."""
 
 _SPACE = 1 << 32
 
@@ -69,11 +75,16 @@ class QueryTalk:
 class _Answers:
     """One connection's answers on their way in."""
 
-    stream: TcpStream
     reader: MessageSource
+    stream: TcpStream | None = None
+    """None until the resolver takes the connection."""
     released: int = 0
+    acknowledged: int = 0
+    """The resolver's last acknowledgement: the next byte it expects from the client."""
     held: list[tuple[int, int]] = field(default_factory=list)
     """End offset and token of each packet that waits."""
+    since: float = 0.0
+    """When the oldest of them came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +102,7 @@ class AnswerRuling:
 class DnsOverTcp:
     """Both sides of the connections to resolvers; shares the DNS gate and its lock. Never blocks."""
 
-    __slots__ = ("_connections", "_gate", "_most", "_queries", "_replies")
+    __slots__ = ("_connections", "_gate", "_held", "_most", "_orphans", "_queries", "_replies")
 
     def __init__(
         self,
@@ -105,6 +116,8 @@ class DnsOverTcp:
         self._replies = replies
         self._most = most
         self._connections: OrderedDict[FlowKey, _Answers] = OrderedDict()
+        self._held = 0
+        self._orphans: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -114,8 +127,26 @@ class DnsOverTcp:
         return self._gate.is_resolver(flow.server, flow.server_port)
 
     def listen(self, flow: FlowKey) -> QueryTalk:
-        """Give the listener for the queries of a new connection."""
+        """Give the listener for the queries of a new connection, whose answers are expected from now on."""
+        known = self._connections.get(flow)
+        if known is not None:
+            self._orphans += self._forget(flow, known)
+        self._connections[flow] = _Answers(self._replies())
+        if len(self._connections) > self._most:
+            self._orphans += self._forget(*next(iter(self._connections.items())))
         return QueryTalk(self._queries(), self._gate, flow)
+
+    def expire(self, now: float) -> FlowRuling | None:
+        """Give up answers that do not become whole; call it every second or so. None when there is none."""
+        dropped, self._orphans = self._orphans, ()
+        resets: tuple[Reset, ...] = ()
+        for flow, known in tuple(self._connections.items()):
+            if known.stream is not None and known.held and known.since + HOLD_S <= now:
+                resets += (_reset(flow, known.stream, known),)
+                dropped += self._forget(flow, known)
+        if not dropped:
+            return None
+        return FlowRuling(Verdict.REJECT, Reason.FLOW_TIMED_OUT, dropped=dropped, resets=resets)
 
     def judge_answer(self, segment: Segment, now: float) -> AnswerRuling:
         """Judge a segment that a resolver sent; `segment.flow` is still seen from the client."""
@@ -124,7 +155,7 @@ class DnsOverTcp:
         known = self._connections.get(segment.flow)
         if "syn" in segment.flags:
             return self._open(known, segment)
-        if known is None:
+        if known is None or known.stream is None:
             # A reset may pass: it says no more than the silence that a drop would be.
             reset = "rst" in segment.flags and not segment.payload
             return _alone(Verdict.ACCEPT if reset else Verdict.DROP, Reason.FLOW_UNKNOWN, segment)
@@ -136,28 +167,25 @@ class DnsOverTcp:
             )
         if not segment.payload:
             return _alone(Verdict.ACCEPT, Reason.HANDSHAKE, segment)
-        return self._judge_data(known, segment, now)
+        return self._judge_data(known, known.stream, segment, now)
 
     def _open(self, known: _Answers | None, segment: Segment) -> AnswerRuling:
         if "ack" not in segment.flags or segment.payload:
             return _alone(Verdict.DROP, Reason.TCP_MALFORMED, segment)
-        stream = TcpStream((segment.sequence + 1) % _SPACE)
-        again = known is not None and known.stream.sequence_of(0) == stream.sequence_of(0)
-        dropped: tuple[int, ...] = ()
-        if not again:
-            if known is not None:
-                dropped = self._forget(segment.flow, known)
-            self._connections[segment.flow] = _Answers(stream, self._replies())
-            if len(self._connections) > self._most:
-                dropped += self._forget(*next(iter(self._connections.items())))
-        return AnswerRuling(
-            FlowRuling(Verdict.ACCEPT, Reason.HANDSHAKE, passed=(segment.token,), dropped=dropped)
-        )
+        if known is None:
+            # Nobody here asked for it: whoever is on the network may say it in the resolver's name.
+            return _alone(Verdict.DROP, Reason.FLOW_UNKNOWN, segment)
+        first = (segment.sequence + 1) % _SPACE
+        if known.stream is None:
+            known.stream = TcpStream(first)
+        elif known.stream.sequence_of(0) != first:
+            return _alone(Verdict.DROP, Reason.TCP_OUTSIDE_WINDOW, segment)
+        return _alone(Verdict.ACCEPT, Reason.HANDSHAKE, segment)
 
-    def _judge_data(self, known: _Answers, segment: Segment, now: float) -> AnswerRuling:
-        placed = known.stream.add(segment.sequence, segment.payload)
+    def _judge_data(self, known: _Answers, stream: TcpStream, segment: Segment, now: float) -> AnswerRuling:
+        placed = stream.add(segment.sequence, segment.payload)
         if placed.fit is Fit.CONFLICT:
-            return self._refuse(known, segment, Reason.TCP_OVERLAP)
+            return self._refuse(known, stream, segment, Reason.TCP_OVERLAP)
         if placed.fit is Fit.OUTSIDE:
             return _alone(Verdict.DROP, Reason.TCP_OUTSIDE_WINDOW, segment)
         if placed.fit is Fit.AGAIN:
@@ -166,38 +194,66 @@ class DnsOverTcp:
             return _alone(Verdict.ACCEPT if went else Verdict.DROP, reason, segment)
         messages = known.reader.feed(placed.data)
         if isinstance(messages, Garbled):
-            return self._refuse(known, segment, Reason.DNS_UNREADABLE)
+            return self._refuse(known, stream, segment, Reason.DNS_UNREADABLE)
         answers: list[Ruling] = []
         for message in messages:
             ruling = self._gate.judge_answer(_turned(segment.flow), message, now)
             if ruling.decision.verdict is not Verdict.ACCEPT:
-                return self._refuse(known, segment, ruling.decision.reason, ruling.decision.entry)
+                decision = ruling.decision
+                return self._refuse(known, stream, segment, decision.reason, decision.entry)
             answers.append(ruling)
-        known.held.append((placed.end, segment.token))
         if placed.fit is Fit.AHEAD or not known.reader.between:
-            return AnswerRuling(FlowRuling(Verdict.QUEUE, Reason.FIRST_BYTES_HELD), tuple(answers))
-        known.released = known.stream.next
-        free = sorted(each for each in known.held if each[0] <= known.released)
-        known.held = [each for each in known.held if each[0] > known.released]
+            return self._hold(known, stream, segment, placed.end, tuple(answers), now)
+        passed = self._release(known, stream, (placed.end, segment.token))
         reason = answers[-1].decision.reason if answers else Reason.HANDSHAKE
-        passed = tuple(token for _, token in free)
         return AnswerRuling(FlowRuling(Verdict.ACCEPT, reason, passed=passed), tuple(answers))
 
-    def _refuse(
-        self, known: _Answers, segment: Segment, reason: Reason, entry: str | None = None
+    def _hold(
+        self,
+        known: _Answers,
+        stream: TcpStream,
+        segment: Segment,
+        end: int,
+        answers: tuple[Ruling, ...],
+        now: float,
     ) -> AnswerRuling:
-        reset = Reset(
-            segment.flow,
-            segment.acknowledgement,
-            known.stream.sequence_of(known.released),
-            segment.acknowledgement,
-        )
+        """Let a segment wait; a connection that wants to hold too many ends."""
+        if len(known.held) >= MAX_HELD or self._held >= MAX_HELD_TOGETHER:
+            return self._refuse(known, stream, segment, Reason.FLOW_TABLE_FULL)
+        if not known.held:
+            known.since = now
+        known.held.append((end, segment.token))
+        known.acknowledged = segment.acknowledgement
+        self._held += 1
+        return AnswerRuling(FlowRuling(Verdict.QUEUE, Reason.FIRST_BYTES_HELD), answers)
+
+    def _release(self, known: _Answers, stream: TcpStream, last: tuple[int, int]) -> tuple[int, ...]:
+        """Give what waits no more, `last` included, in order."""
+        known.released = stream.next
+        waiting = [*known.held, last]
+        free = sorted(each for each in waiting if each[0] <= known.released)
+        left = [each for each in waiting if each[0] > known.released]
+        self._held += len(left) - len(known.held)
+        known.held = left
+        return tuple(token for _, token in free)
+
+    def _refuse(
+        self, known: _Answers, stream: TcpStream, segment: Segment, reason: Reason, entry: str | None = None
+    ) -> AnswerRuling:
+        known.acknowledged = segment.acknowledgement
+        reset = _reset(segment.flow, stream, known)
         dropped = (*self._forget(segment.flow, known), segment.token)
         return AnswerRuling(FlowRuling(Verdict.REJECT, reason, entry, dropped=dropped, resets=(reset,)))
 
     def _forget(self, flow: FlowKey, known: _Answers) -> tuple[int, ...]:
         del self._connections[flow]
+        self._held -= len(known.held)
         return tuple(token for _, token in known.held)
+
+
+def _reset(flow: FlowKey, stream: TcpStream, known: _Answers) -> Reset:
+    """The numbers that end a connection whose answers are not taken any further."""
+    return Reset(flow, known.acknowledged, stream.sequence_of(known.released), known.acknowledged)
 
 
 def _turned(flow: FlowKey) -> Datagram:

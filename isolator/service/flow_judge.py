@@ -168,8 +168,15 @@ class FlowJudge:
         if self._orphans:
             orphans, self._orphans = self._orphans, ()
             return FlowAnswer(dropped=orphans)
-        ruling = self._gate.expire(now)
-        return FlowAnswer() if ruling is None else self._carry_out(ruling, None)
+        ruling, late = self._gate.expire(now), self._over_tcp.expire(now)
+        answer = FlowAnswer() if ruling is None else self._carry_out(ruling, None)
+        if late is None:
+            return answer
+        self._counts[late.reason] += len(late.resets)
+        more = self._carry_out(late, None, inbound=True)
+        return replace(
+            answer, dropped=answer.dropped + more.dropped, replaced=answer.replaced + more.replaced
+        )
 
     def lose(self, token: int) -> None:
         """Note that a packet could not be judged and is dropped."""

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 import pytest
 
 from isolator.core.decide import DnsGate, gate_policy
-from isolator.core.dns_over_tcp import AnswerRuling, DnsOverTcp
+from isolator.core.dns_over_tcp import HOLD_S, MAX_HELD, MAX_HELD_TOGETHER, AnswerRuling, DnsOverTcp
 from isolator.core.flow_gate import FlowGate
 from isolator.model.order import IsolationScope
 from isolator.model.policy import Policy
@@ -196,12 +196,30 @@ class TestConnections:
         ruling = world.reply(b"", 9, flags="rst ack")
         assert (ruling.flow.reason, len(ruling.flow.dropped), len(world.tcp)) == (Reason.FLOW_CLOSED, 1, 0)
 
-    def test_a_repeated_beginning_changes_nothing_and_another_begins_anew(self) -> None:
+    def test_a_repeated_beginning_changes_nothing_and_another_is_none(self) -> None:
         world = asked()
         world.reply(render_frame(ANSWER)[:9])
         assert not world.reply(b"", -1, flags="syn ack").flow.dropped
-        assert len(world.reply(b"", 4, flags="syn ack").flow.dropped) == 1
-        assert len(world.tcp) == 1
+        other = world.reply(b"", 4, flags="syn ack").flow
+        assert (other.verdict, other.reason) == (Verdict.DROP, Reason.TCP_OUTSIDE_WINDOW)
+        assert len(world.reply(render_frame(ANSWER)[9:], 9).flow.passed) == 2
+
+    def test_the_client_begins_anew_and_what_was_held_is_given_up(self) -> None:
+        world = asked()
+        held = world.tokens + 1
+        world.reply(render_frame(ANSWER)[:9])
+        world.tcp.listen(FlowKey(CLIENT, PORT, RESOLVER, 53))
+        ruling = world.tcp.expire(NOW)
+        assert ruling is not None
+        assert (ruling.dropped, ruling.resets) == ((held,), ())
+        assert world.reply(b"", 4, flags="syn ack").flow.verdict is Verdict.ACCEPT
+
+    def test_what_nobody_asked_for_begins_nothing(self) -> None:
+        """Whoever is on the network may send it in the resolver's name."""
+        world = World()
+        assert world.reply(b"", -1, flags="syn ack").flow.reason is Reason.FLOW_UNKNOWN
+        assert world.reply(b"\xff\xff", 0).flow.verdict is Verdict.DROP
+        assert len(world.tcp) == 0
 
     def test_the_least_used_one_goes(self) -> None:
         world = World(most=2)
@@ -212,3 +230,47 @@ class TestConnections:
         world.connect(3)
         assert world.reply(b"x", port=2).flow.reason is Reason.FLOW_UNKNOWN
         assert world.reply(render_frame(ANSWER)[9:], 9, port=1).flow.verdict is Verdict.ACCEPT
+
+
+class TestHeld:
+    """Answers that never become whole must not fill the queue of all connections."""
+
+    def test_one_connection_holds_so_many(self) -> None:
+        world = asked()
+        held = [world.reply(b"\xff\xff")]
+        held += [world.reply(b"\0", 2 + at) for at in range(MAX_HELD - 1)]
+        assert {each.flow.verdict for each in held} == {Verdict.QUEUE}
+        last = world.reply(b"\0", MAX_HELD + 1).flow
+        assert (last.verdict, last.reason) == (Verdict.REJECT, Reason.FLOW_TABLE_FULL)
+        assert (len(last.dropped), len(last.resets), len(world.tcp)) == (MAX_HELD + 1, 1, 0)
+
+    def test_all_together_hold_so_many(self) -> None:
+        world = World()
+        ports = range(1, 2 + MAX_HELD_TOGETHER // MAX_HELD)
+        for port in ports:
+            world.connect(port)
+        for port in ports[:-1]:
+            world.reply(b"\xff\xff", port=port)
+            for at in range(MAX_HELD - 1):
+                world.reply(b"\0", 2 + at, port=port)
+        assert world.reply(b"\xff", port=ports[-1]).flow.reason is Reason.FLOW_TABLE_FULL
+        world.reply(b"", flags="rst ack", port=ports[0])
+        world.connect(ports[-1] + 1)
+        assert world.reply(b"\xff", port=ports[-1] + 1).flow.verdict is Verdict.QUEUE
+
+    def test_so_long(self) -> None:
+        world = asked()
+        world.reply(render_frame(ANSWER)[:9])
+        assert world.tcp.expire(NOW + HOLD_S - 1) is None
+        ruling = world.tcp.expire(NOW + HOLD_S)
+        assert ruling is not None
+        assert (ruling.reason, len(ruling.dropped), len(ruling.resets)) == (Reason.FLOW_TIMED_OUT, 1, 1)
+        assert (ruling.resets[0].to_server, ruling.resets[0].to_client) == (9, 0xFFFF_FFF1)
+        assert world.tcp.expire(NOW + HOLD_S) is None
+
+    def test_a_whole_answer_is_counted_off(self) -> None:
+        world = asked()
+        data = render_frame(ANSWER)
+        for at in range(0, len(data), 16):
+            world.reply(data[at : at + 16], at)
+        assert world.tcp.expire(NOW + HOLD_S) is None
