@@ -24,7 +24,7 @@ from isolator.service.policy_builder import CONTROL_LIST, EXCLUSION_LIST
 from isolator.wire.first_bytes import Hellos, Messages, Requests
 from isolator.wire.parse_error import ParseError, Unreadable
 from isolator.wire.tcp_options import without_multipath
-from isolator.wire.tcp_reset import render_resets
+from isolator.wire.tcp_render import render_acknowledgement, render_resets
 from isolator.wire.tcp_segment import parse_segment
 
 MAX_APPROVED = 65_536
@@ -145,7 +145,9 @@ class FlowJudge:
         self._spare_until = -math.inf
         self._untold = False
         for flow in flows:
-            self._approve(flow, ())
+            # One that began again since they were listed is another connection, and is judged.
+            if self._gate.table.get(flow) is None:
+                self._approve(flow, ())
 
     def judge(self, queued: QueuedPacket, token: int, now: float) -> FlowAnswer:
         """Judge one segment; a ParseError's packet is dropped and counted."""
@@ -164,12 +166,18 @@ class FlowJudge:
         return self._judge_outgoing(segment, now)
 
     def expire(self, now: float) -> FlowAnswer:
-        """Give up connections that took too long, and what waited for ones that were forgotten."""
+        """Give up connections that took too long, and what waited for ones that were forgotten.
+
+        Clients that have more to say before they can be judged are encouraged.
+        """
         if self._orphans:
             orphans, self._orphans = self._orphans, ()
             return FlowAnswer(dropped=orphans)
         ruling, late = self._gate.expire(now), self._over_tcp.expire(now)
         answer = FlowAnswer() if ruling is None else self._carry_out(ruling, None)
+        told = tuple(render_acknowledgement(each) for each in self._gate.encourage(now))
+        if told:
+            answer = replace(answer, local_replies=answer.local_replies + told)
         if late is None:
             return answer
         self._counts[late.reason] += len(late.resets)

@@ -274,6 +274,14 @@ class TestOlder:
         assert client.says(b"data").whole
         assert stranger.says(b"data").local_replies
 
+    def test_one_that_began_again_before_it_was_told_is_judged(self, world: World) -> None:
+        """The kernel's list of approved connections is older than the SYN that took its ends."""
+        world.judge.inherit({})
+        again = Client(world, SHARED)
+        again.opens()
+        world.judge.spare([again.key])
+        assert again.says(WRONG).local_replies
+
     def test_only_so_many_are_remembered(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(flow_judge, "MAX_APPROVED", 2)
         one, two, three = (Client(world, own=number) for number in (1, 2, 3))
