@@ -92,7 +92,8 @@ class FlowQueue(Protocol):
     def open_flows(
         self, number: int, handler: Callable[[QueuedPacket, int], FlowAnswer], tick: Callable[[], FlowAnswer]
     ) -> None:
-        """Bind and judge on a thread of its own until closed; `tick` is asked about once a second.
+        """Bind and judge on a thread of its own until closed; `tick` is asked about once a second,
+        and every 20 ms as long as segments wait.
 
         The handler gets the packet and its number, which does not come again, not even after `close`: an
         answer may still name packets of then. A packet is dropped when the handler fails.

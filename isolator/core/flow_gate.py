@@ -15,7 +15,7 @@ from isolator.core.flow_talk import Heard, Readers, Resolvers, talk_for
 from isolator.core.name_check import FlowPolicy
 from isolator.core.tcp_reassembly import Fit, Placed, TcpStream
 from isolator.model.flow import Destination, Transport
-from isolator.model.segment import FlowRuling, Reset, Segment
+from isolator.model.segment import Acknowledgement, FlowRuling, Reset, Segment
 from isolator.model.verdict import Decision, Reason, Verdict
 
 _SPACE = 1 << 32
@@ -80,6 +80,18 @@ class FlowGate:
             ruling = self._judge_bare(flow, segment, now)
         self.counts[ruling.reason] += 1
         return self._shed(ruling)
+
+    def encourage(self, now: float) -> tuple[Acknowledgement, ...]:
+        """Tell clients whose bytes are held that they have arrived, so that they send the rest.
+
+        Call it every `FlowLimits.patience_s` as long as packets are held. What is acknowledged is never sent
+        again: it goes on its way from here, or the connection is ended.
+        """
+        found: tuple[Acknowledgement, ...] = ()
+        for flow in self.table.impatient(now):
+            flow.told = flow.stream.next
+            found += (Acknowledgement(flow.key, flow.acknowledged, flow.stream.sequence_of(flow.told)),)
+        return found
 
     def expire(self, now: float) -> FlowRuling | None:
         """Give up connections that took too long; call it every second or so. None when there is none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from isolator.core.flow_talk import Talk
@@ -26,6 +27,10 @@ class FlowLimits:
     held: int = 512
     """Packets held at one time; the kernel's queue must be longer (NFQUEUE's default is 1,024)."""
     held_bytes: int = 8 << 20
+    patience_s: float = 0.02
+    """How long bytes are held before the client is told that they have arrived. As long as one of a socket's
+    packets is on its way, Linux puts off small ones behind it (tcp_autocorking, Nagle's algorithm), so a
+    client that says its first message in several writes would not come to its end."""
     silent_s: float = 30.0
     """How long a connection may say nothing at its beginning."""
     hold_s: float = 10.0
@@ -57,6 +62,8 @@ class Flow:
     bare: int = 0
     held: list[tuple[int, int, int]] | None = None
     """End offset, token and size of each held packet; None when there is none."""
+    told: int = 0
+    """Offset up to which the client was told that its bytes have arrived."""
     granted: frozenset[str] = frozenset()
     """Entries for which the address is known to have been learned."""
 
@@ -132,6 +139,15 @@ class FlowTable:
         self._opening.pop(flow.key, None)
         self._talking.pop(flow.key, None)
         return self.release(flow, None)
+
+    def impatient(self, now: float) -> Iterator[Flow]:
+        """Give the flows of which bytes have been held for long enough to tell the client."""
+        for key, since in self._holding.items():
+            if since + self.limits.patience_s > now:
+                return
+            flow = self._flows[key]
+            if flow.told < flow.stream.next:
+                yield flow
 
     def surplus(self) -> Flow | None:
         """Give the flow that has to go because a bound is passed; None when all is within bounds."""

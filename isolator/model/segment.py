@@ -59,6 +59,16 @@ class Reset:
 
 
 @dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """The numbers of a segment that tells the client its bytes have arrived: `to_client` is the next byte the
+    client expects, `acknowledged` the one behind the last that is held for it."""
+
+    flow: FlowKey
+    to_client: int
+    acknowledged: int
+
+
+@dataclass(frozen=True, slots=True)
 class FlowRuling:
     """What to do now: accept `passed` in this order (marked if `mark`), drop `dropped`, send `resets`.
 

@@ -205,7 +205,6 @@ class QueueSource:
         self._ready = _poll()
         self._ready.register(self._socket, _POLLIN)
         self._ready.register(self._woken, _POLLIN)
-        self._patience_ms = None if every_s is None else every_s * 1000
         self._stopping = threading.Event()
         self.stopped = False
 
@@ -218,8 +217,15 @@ class QueueSource:
             try:
                 return self._socket.recv(_LONGEST_MESSAGE)
             except BlockingIOError:
-                self._ready.poll(self._patience_ms)
+                self._ready.poll(None if self._every_s is None else self._left_ms())
         raise BlockingIOError(errno.EAGAIN, "stopped, or time to do something else")
+
+    def leave_within(self, seconds: float) -> None:
+        """End the reader's loop once after that time at the latest, if it is one that is left."""
+        self._leave_at = min(self._leave_at, time.monotonic() + seconds)
+
+    def _left_ms(self) -> float:
+        return max(0.0, self._leave_at - time.monotonic()) * 1000 + 1
 
     def wait_stopped(self, timeout_s: float) -> None:
         """Wait until told to stop, or for that long."""

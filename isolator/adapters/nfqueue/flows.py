@@ -24,6 +24,8 @@ from isolator.ports import FlowAnswer, QueuedPacket
 _LOG = logging.getLogger(__name__)
 
 _TICK_S = 1.0
+_HOLDING_TICK_S = 0.02
+"""While packets are held: clients are told then that their bytes have arrived (`FlowLimits.patience_s`)."""
 
 Handler = Callable[[QueuedPacket, int], FlowAnswer]
 Tick = Callable[[], FlowAnswer]
@@ -94,6 +96,8 @@ class _Binding:
             try:
                 self._queue.run_socket(self._source)  # type: ignore[arg-type]  # only recv() is used
                 self._carry_out(self._tick())
+                if self._held:
+                    self._source.leave_within(_HOLDING_TICK_S)
             except Exception:  # noqa: BLE001 - the loop must go on: without it no connection is judged
                 self._fail("reading")
                 self._source.wait_stopped(PAUSE_S)
@@ -107,6 +111,7 @@ class _Binding:
             self._carry_out(answer)
             if number in self._held:
                 packet.retain()
+                self._source.leave_within(_HOLDING_TICK_S)
         except Exception:  # noqa: BLE001 - the loop must go on and the kernel must get an answer
             self._fail("judging")
             self._drop(number)

@@ -89,6 +89,9 @@ class Kernel:
             self.judge(found)
             self.done.put(found)
 
+    def leave_within(self, seconds: float) -> None:
+        self.hurried = seconds
+
     def unbind(self) -> None:
         self.unbound += 1
 

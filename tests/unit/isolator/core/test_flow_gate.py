@@ -431,6 +431,26 @@ class TestBounds:
         assert [each.flow for each in ruling.resets] == [page.key]
         assert flows.counts[Reason.FLOW_TIMED_OUT] == 3
 
+    def test_a_client_whose_bytes_are_held_is_told_that_they_have_arrived(self) -> None:
+        flows, client = gate(FlowLimits(patience_s=0.02)), Client(SHARED)
+        other = Client(SHARED, own_port=2)
+        client.open(flows)
+        client.say(flows, HELLO[:20])
+        client.say(flows, HELLO[30:40], 30)  # ahead: not acknowledged, the bytes in front of it are missing
+        assert flows.encourage(T0 + 0.01) == ()
+        (told,) = flows.encourage(T0 + 0.02)
+        assert (told.flow, told.to_client) == (client.key, client.segment(0).acknowledgement)
+        assert told.acknowledged == (client.segment(20).sequence)
+        assert flows.encourage(T0 + 1) == ()
+        client.say(flows, HELLO[20:30], 20)
+        (told,) = flows.encourage(T0 + 1)
+        assert told.acknowledged == client.segment(40).sequence
+        last = client.say(flows, HELLO[40:], 40)
+        assert (last.mark, len(last.passed)) == (True, 4)
+        other.open(flows)
+        other.say(flows, HELLO)
+        assert flows.encourage(T0 + 2) == ()
+
     def test_a_hello_byte_by_byte_has_no_more_time(self) -> None:
         flows, client = gate(), Client(SHARED)
         client.open(flows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -41,7 +42,7 @@ POLICY = Policy(
 )
 HELLO, WRONG = client_hello("www.listed.test"), client_hello("www.evil.test")
 T0 = 1_000.0
-RST, RST_ACK = "R", "RA"
+RST, RST_ACK, ACK = "R", "RA", "A"
 
 
 class World:
@@ -338,7 +339,9 @@ class TestGivenUp:
         client = Client(world)
         client.opens()
         client.says(HELLO[:100])
-        assert world.judge.expire(T0 + 9) == FlowAnswer()
+        told = world.judge.expire(T0 + 9)
+        assert (len(told.local_replies), replace(told, local_replies=())) == (1, FlowAnswer())
+        assert fields(told.local_replies[0])[3] == ACK
         ended = world.judge.expire(T0 + 10)
         ((token, to_server),) = ended.replaced
         assert (token, fields(to_server)[3]) == (3, RST)

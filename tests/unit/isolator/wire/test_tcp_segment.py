@@ -8,7 +8,7 @@ import pytest
 
 from isolator.model.segment import FlowKey, Reset
 from isolator.wire.parse_error import ParseError, Unreadable
-from isolator.wire.tcp_reset import render_resets
+from isolator.wire.tcp_render import render_resets
 from isolator.wire.tcp_segment import FEWEST_HOPS, parse_segment
 
 FLOW4 = FlowKey(ip_address("192.0.2.10"), 40_000, ip_address("20.1.1.1"), 443)

@@ -1,4 +1,4 @@
-"""RST segments, read back by the packet parser; the sums by their definition."""
+"""Segments of our own, read back by the packet parser; the sums by their definition."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from ipaddress import ip_address
 
 import pytest
 
-from isolator.model.segment import FlowKey, Reset
+from isolator.model.segment import Acknowledgement, FlowKey, Reset
 from isolator.wire.checksum import ones_sum, pseudo_header
 from isolator.wire.ip_packet import parse_ip, parse_tcp
-from isolator.wire.tcp_reset import render_resets
+from isolator.wire.tcp_render import render_acknowledgement, render_resets
 
 
 @pytest.mark.parametrize(("client", "server"), [("192.0.2.1", "20.1.2.3"), ("2001:db8::1", "2603::1")])
@@ -25,6 +25,18 @@ def test_both_ends(client: str, server: str) -> None:
     assert (packets[1].destination, to_client.destination_port) == (key.client, 40_000)
     assert (to_client.sequence, to_client.acknowledgement) == (0xFFFF_FFFF, 9)
     assert to_client.flags == frozenset({"rst", "ack"})
+
+
+@pytest.mark.parametrize(("client", "server"), [("192.0.2.1", "20.1.2.3"), ("2001:db8::1", "2603::1")])
+def test_an_acknowledgement(client: str, server: str) -> None:
+    key = FlowKey(ip_address(client), 40_000, ip_address(server), 443)
+    packet = parse_ip(render_acknowledgement(Acknowledgement(key, 7, 0xFFFF_FFFF)), verify=True)
+    pseudo = pseudo_header(packet.source.packed, packet.destination.packed, 6, len(packet.payload))
+    assert ones_sum(pseudo + packet.payload) == 0
+    read = parse_tcp(packet)
+    assert (packet.source, packet.destination) == (key.server, key.client)
+    assert (read.source_port, read.destination_port) == (443, 40_000)
+    assert (read.sequence, read.acknowledgement, read.flags) == (7, 0xFFFF_FFFF, frozenset({"ack"}))
 
 
 def test_two_families() -> None:

@@ -1,19 +1,21 @@
-"""The two RST segments that end a connection at both ends at once."""
+"""The segments of our own: what ends a connection at both ends at once, and what keeps a client going."""
 
 from __future__ import annotations
 
 import struct
 
 from isolator.model.flow import Address
-from isolator.model.segment import Reset
+from isolator.model.segment import Acknowledgement, Reset
 from isolator.wire.checksum import checksum, pseudo_header
 from isolator.wire.ip_packet import TCP
 
 _IPV4 = struct.Struct("!BBHHHBBH4s4s")
 _IPV6 = struct.Struct("!IHBB16s16s")
 _TCP = struct.Struct("!HHIIBBHHH")
-_RST, _RST_ACK = 0x04, 0x14
+_RST, _RST_ACK, _ACK = 0x04, 0x14, 0x10
 _SIZE = 20
+_WINDOW = 0x7FFF
+"""What an acknowledgement of ours allows: the factor of the SYN's window scale is not known."""
 
 
 def render_resets(reset: Reset) -> tuple[bytes, bytes]:
@@ -35,17 +37,25 @@ def render_resets(reset: Reset) -> tuple[bytes, bytes]:
     return to_server, to_client
 
 
+def render_acknowledgement(told: Acknowledgement) -> bytes:
+    """Give the IP packet to the client, in the server's name. Raises ValueError as `render_resets` does."""
+    flow = told.flow
+    server, client = (flow.server, flow.server_port), (flow.client, flow.client_port)
+    return _render(server, client, told.to_client, told.acknowledged, _ACK, _WINDOW)
+
+
 def _render(
     source: tuple[Address, int],
     destination: tuple[Address, int],
     sequence: int,
     acknowledged: int,
     flags: int,
+    window: int = 0,
 ) -> bytes:
     ends = source[0].packed, destination[0].packed
     if len(ends[0]) != len(ends[1]):
         raise ValueError("a segment needs addresses of one family")
-    fields = source[1], destination[1], sequence, acknowledged, _SIZE << 2, flags, 0
+    fields = source[1], destination[1], sequence, acknowledged, _SIZE << 2, flags, window
     bare = _TCP.pack(*fields, 0, 0)
     segment = _TCP.pack(*fields, checksum(pseudo_header(*ends, TCP, _SIZE) + bare), 0)
     if len(ends[0]) == 16:

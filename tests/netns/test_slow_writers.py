@@ -1,0 +1,105 @@
+"""Clients that say their first bytes in several writes, with pauses between them, come to an end all the same.
+
+What is held keeps the kernel from sending what is written behind it, so the gate tells the client that it has arrived.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e import orders
+from tests.e2e.own_list import Row, write_list
+from tests.lab import Host, Lab
+from tests.lab.reach import client_hello
+
+pytestmark = pytest.mark.netns
+
+NAME, ADDRESS, ADDRESS6, PORT = "api.vendor.example", "20.91.0.1", "2603:1098::1", 8447
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with Lab() as made:
+        made.resolver.put(Host(NAME, (ADDRESS,), (ADDRESS6,)))
+        made.servers.listen(made.internet, [("tcp_echo", PORT)])
+        policy = write_list(made.directory / "own.yaml", [Row(NAME, PORT)])
+        with made.agent(f"lists: [{policy}]\n") as agent:
+            orders.isolate(agent)
+            for kind in ("A", "AAAA"):
+                assert made.reach_from(made.device, timeout_s=5).dns(NAME, kind).ok
+            yield made
+            orders.release(agent)
+
+
+def says(
+    lab: Lab, address: str, first: bytes, pieces: int, pause_s: float, *, at_once: bool, after: bytes = b""
+) -> str:
+    """Write the first bytes in pieces; "echo" when they and a marker behind them come back."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    step = -(-len(first) // pieces)
+    with lab.device.socket(family) as sock:
+        sock.settimeout(8)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, at_once)
+        sock.connect((address, PORT))
+        sent = first + (after or secrets.token_bytes(16))
+        try:
+            for at in range(0, len(first), step):
+                sock.sendall(first[at : at + step])
+                time.sleep(pause_s)
+            sock.sendall(sent[len(first) :])
+            got = b""
+            while len(got) < len(sent):
+                part = sock.recv(65536)
+                if not part:
+                    return "closed"
+                got += part
+        except ConnectionError:
+            return "reset"
+        except TimeoutError:
+            return "timeout"
+    return "echo" if got == sent else "other bytes"
+
+
+@pytest.mark.parametrize("address", [ADDRESS, ADDRESS6], ids=["v4", "v6"])
+@pytest.mark.parametrize("pause_ms", [0, 5, 25, 100, 300])
+@pytest.mark.parametrize("pieces", [2, 4, 10])
+def test_writes_that_go_at_once(lab: Lab, address: str, pieces: int, pause_ms: int) -> None:
+    assert says(lab, address, client_hello(NAME), pieces, pause_ms / 1000, at_once=True) == "echo"
+
+
+@pytest.mark.parametrize("pause_ms", [0, 5, 25, 300])
+def test_writes_that_wait_for_an_acknowledgement(lab: Lab, pause_ms: int) -> None:
+    """Nagle's algorithm (RFC 896)."""
+    assert says(lab, ADDRESS, client_hello(NAME), 4, pause_ms / 1000, at_once=False) == "echo"
+
+
+def test_another_name_in_pieces_is_refused_and_nothing_of_it_goes_out(lab: Lab) -> None:
+    marker, control = secrets.token_hex(12), secrets.token_hex(12).encode()
+    hello = client_hello(f"{marker}.example")
+    for cuts in (2, 6, 20):
+        with lab.judge.watch(marker[:5].encode(), control) as sniffer:
+            assert says(lab, ADDRESS, hello, cuts, 0.04, at_once=True) == "reset"
+            assert says(lab, ADDRESS, client_hello(NAME), cuts, 0.04, at_once=True, after=control) == "echo"
+            seen = sniffer.report()
+        assert seen.seen(control)
+        assert not seen.seen(marker[:5].encode())
+
+
+def test_many_slow_writers_at_a_time(lab: Lab) -> None:
+    outcomes: list[str] = []
+
+    def one() -> None:
+        outcomes.append(says(lab, ADDRESS, client_hello(NAME), 5, 0.05, at_once=True))
+
+    threads = [threading.Thread(target=one) for _ in range(40)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert outcomes == ["echo"] * 40
