@@ -24,11 +24,13 @@ from isolator.model.ruleset import (
     AddressSet,
     AnyFlag,
     Approved,
+    Carries,
     Chain,
     Connecting,
     Element,
     EmbeddedInSet,
     EndInSet,
+    Extra,
     FlowApproved,
     FlowInSet,
     Forget,
@@ -264,6 +266,7 @@ def _output_rules(policy: Policy) -> tuple[Rule, ...]:
     ]
     rules.append(Rule((Loopback(Hook.OUTPUT),), Action.ACCEPT, Reason.LOOPBACK))
     rules += _fragment_rules()
+    rules += [Rule((Carries(extra),), Action.DROP, Reason.IP_OPTIONS) for extra in Extra]
     for version in _proxy_versions(policy):
         proxy = EndInSet(to, PROXIES[version], version)
         rules += [

@@ -16,6 +16,7 @@ from isolator.model.ruleset import (
     AddressInSet,
     AnyFlag,
     Approved,
+    Carries,
     Chain,
     Connecting,
     ElementKey,
@@ -170,6 +171,8 @@ def _holds(contents: SetContents, match: Match, packet: Packet) -> bool:
             return packet.source.version == version
         case Fragment(version):
             return packet.fragment and packet.source.version == version
+        case Carries(extra):
+            return extra.value in packet.extras
         case Whole(version):
             return not packet.fragment and packet.source.version == version
         case NotConnecting():

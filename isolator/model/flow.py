@@ -59,7 +59,8 @@ class Packet:
     `icmp_type`/`icmp_code` are numbers of ICMP or ICMPv6 according to the address version;
     `embedded` is the destination inside an ICMP error. `length` is the IP total length in bytes.
     `fragment` says that it is one piece of a larger packet; a later piece has no ports. `gateway` is the
-    router it goes through, None when it goes straight to its destination.
+    router it goes through, None when it goes straight to its destination. `extras` are IP options and
+    extension headers (`ruleset.Extra`).
     """
 
     hook: Hook
@@ -79,3 +80,4 @@ class Packet:
     uid: int | None = None
     fragment: bool = False
     gateway: Address | None = None
+    extras: frozenset[str] = frozenset()

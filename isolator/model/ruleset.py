@@ -161,6 +161,24 @@ class Fragment:
     version: int
 
 
+class Extra(Enum):
+    """What a packet may carry between its IP header and the transport's; the names of IPv6 are nft's."""
+
+    OPTIONS = "options"
+    """IPv4 (RFC 791 section 3.1)."""
+    HOP_BY_HOP = "hbh"
+    DESTINATION = "dst"
+    ROUTING = "rt"
+    """IPv6 (RFC 8200 section 4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Carries:
+    """Has such a thing, which no service needs: it is room for data, and a routing header leads elsewhere."""
+
+    extra: Extra
+
+
 @dataclass(frozen=True, slots=True)
 class Whole:
     """Not a piece: the opposite of `Fragment`, for rules on the hot path that must not wait for its rules."""
@@ -251,6 +269,7 @@ Match = (
     | TransportIs
     | VersionIs
     | Fragment
+    | Carries
     | Whole
     | NotConnecting
     | Connecting

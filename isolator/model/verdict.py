@@ -40,6 +40,8 @@ class Reason(Enum):
     INBOUND_NOT_LISTED = "inbound_not_listed"
     FORWARDED = "forwarded"
     FRAGMENT = "fragment"
+    IP_OPTIONS = "ip_options"
+    """Options of IPv4, or extension headers of IPv6."""
     DNS_UNJUDGED = "dns_unjudged"
     DNS_NAME_NOT_ALLOWED = "dns_name_not_allowed"
     DNS_UNREADABLE = "dns_unreadable"

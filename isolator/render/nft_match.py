@@ -13,9 +13,11 @@ from isolator.model.ruleset import (
     AddressInSet,
     AnyFlag,
     Approved,
+    Carries,
     Connecting,
     EmbeddedInSet,
     EndInSet,
+    Extra,
     FlowApproved,
     FlowInSet,
     Fragment,
@@ -85,6 +87,8 @@ def match_text(match: Match) -> str:
             return f"meta nfproto ipv{version}"
         case Fragment(version):
             return f"ip frag-off & 0x{_PIECE:04x} != 0" if version == 4 else "exthdr frag exists"
+        case Carries(extra):
+            return "ip hdrlength != 5" if extra is Extra.OPTIONS else f"exthdr {extra.value} exists"
         case Whole(version):
             return f"ip frag-off & 0x{_PIECE:04x} == 0" if version == 4 else "exthdr frag missing"
         case NotConnecting():
@@ -192,6 +196,10 @@ def _match_json(match: Match) -> Any:
             return _compare({"&": [_payload("ip", "frag-off"), _PIECE]}, 0, "!=")
         case Fragment():
             return _compare({"exthdr": {"name": "frag"}}, True)
+        case Carries(Extra.OPTIONS):
+            return _compare(_payload("ip", "hdrlength"), 5, "!=")
+        case Carries(extra):
+            return _compare({"exthdr": {"name": extra.value}}, True)
         case Whole(4):
             return _compare({"&": [_payload("ip", "frag-off"), _PIECE]}, 0)
         case Whole():

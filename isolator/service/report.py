@@ -20,6 +20,7 @@ DROPPING = frozenset(
         Reason.INBOUND_NOT_LISTED,
         Reason.FORWARDED,
         Reason.FRAGMENT,
+        Reason.IP_OPTIONS,
         Reason.DNS_UNJUDGED,
         Reason.FLOW_UNJUDGED,
         Reason.QUIC_REFUSED,

@@ -112,6 +112,13 @@ TABLE = [
     ("proxy in a listed network", out(RANGE, 8080), QUEUE, Reason.FLOW_UNJUDGED),
     ("proxy, other port", out(PROXY, 22), REJECT, Reason.NOT_LISTED),
     ("proxy, datagram", out(PROXY, 3128, "udp"), REJECT, Reason.NOT_LISTED),
+    ("network, with options", out(RANGE, extras=frozenset({"options"})), DROP, Reason.IP_OPTIONS),
+    (
+        "clock, with options",
+        out(CLOCK, 123, "udp", uid=42, extras=frozenset({"rt"})),
+        DROP,
+        Reason.IP_OPTIONS,
+    ),
     ("network, other port", out(RANGE, 80), REJECT, Reason.NOT_LISTED),
     ("control channel", out(CONTROL, 8443), ACCEPT, Reason.CONTROL_CHANNEL),
     ("unlisted", out(SHUT), REJECT, Reason.NOT_LISTED),
