@@ -6,7 +6,8 @@ STAMP := $(VENV)/.ready
 DEBIAN := python3-venv python3-dev gcc libc6-dev nftables libnftables1 libnetfilter-queue-dev iptables \
           iproute2 conntrack iperf3 dnsmasq-base dbus openssl curl \
           squid-openssl tinyproxy microsocks nmap prometheus-blackbox-exporter libxml2-utils shellcheck \
-          postgresql-15 chromium fonts-noto-cjk
+          postgresql-15 chromium fonts-noto-cjk \
+          wget nodejs golang-go openjdk-17-jdk-headless
 
 .PHONY: fuzz help setup run demo test check unit netns golden bench accuracy coverage clean
 .DEFAULT_GOAL := help

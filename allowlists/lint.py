@@ -158,14 +158,10 @@ def _shared_domain(entry: Entry, suffix: str, worst: Severity) -> Iterator[Findi
 
 def _enforcement(entry: Entry) -> Iterator[Finding]:
     note = partial(_finding, severity=Severity.NOTE, entry=entry)
-    if entry.path is not None:
-        why = (
-            "inside TLS nobody can see it"
-            if 443 in entry.ports
-            else "names and ports are all that is checked"
-        )
+    if entry.path is not None and set(entry.ports) != {80}:
         sentence = (
-            f"Row {entry.n} has the path {entry.path}, which is not enforced: {why}; the whole host opens."
+            f"Row {entry.n} has the path {entry.path}, which is enforced on port 80 only: inside TLS "
+            "nobody can see it, and the whole host opens."
         )
         yield _finding("path_not_enforced", Severity.WARNING, sentence, entry)
     if 80 in entry.ports:

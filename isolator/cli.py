@@ -7,11 +7,14 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from isolator.model.failure import FailureCode, IsolatorError
+
+_REASONS_SHOWN = 4
+"""Of the packets that were refused; `--json` has all."""
 
 MAX_RELEASE_FILE = 32 * 1024
 """Bytes; a release file has less than one thousand."""
@@ -352,7 +355,6 @@ def _shown_status(status: Any) -> str:
         return "\n".join(["connected: this host is not isolated", *controller])
     enforcement = status["enforcement"]
     verified = "verified in the kernel" if enforcement["verified"] else "NOT as ordered in the kernel"
-    dropped = sum(status["counters"]["dropped"].values())
     lines = [
         f"{status['state']}: {status['isolation_type']}, {verified}",
         f"  since     {status['since']}",
@@ -361,11 +363,19 @@ def _shown_status(status: Any) -> str:
         f"  lists     {', '.join(each['id'] + ' ' + each['version'] for each in status['lists']) or '-'}",
         f"  control   {'answers' if status['control_channel']['ok'] else 'SILENT'}",
         f"  learned   {len(status['learned'])} addresses",
-        f"  dropped   {dropped} packets, repairs {enforcement['repairs']}",
+        f"  dropped   {_shown_dropped(status['counters']['dropped'])}, repairs {enforcement['repairs']}",
         *map(_shown_alert, status["alerts"]),
         *controller,
     ]
     return "\n".join(lines)
+
+
+def _shown_dropped(counted: Mapping[str, int]) -> str:
+    """How many packets, and the reasons that were met most often."""
+    often = sorted(counted.items(), key=lambda each: (-each[1], each[0]))
+    shown = ", ".join(f"{reason} {count}" for reason, count in often[:_REASONS_SHOWN] if count)
+    more = ", ..." if len(often) > _REASONS_SHOWN else ""
+    return f"{sum(counted.values())} packets" + (f" ({shown}{more})" if shown else "")
 
 
 def _shown_alert(alert: Any) -> str:

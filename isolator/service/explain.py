@@ -109,9 +109,8 @@ def _explain_address(rules: Rules, asked: Asked, address: Address) -> Explanatio
 
 def _sentence(door: Destination, walk: Walk, entry: str | None, name: str | None) -> str:
     if walk.verdict is Verdict.ACCEPT and walk.reason is Reason.LEARNED_ADDRESS and entry is not None:
-        needed = (
-            ", to connections with a server name that is listed" if door.transport is Transport.TCP else ""
-        )
+        named = "requests for a Host" if door.port == 80 else "connections with a server name"
+        needed = f", to {named} that is listed" if door.transport is Transport.TCP else ""
         return f"{door} is open{needed} ({walk.reason.value}, entry {entry}, {name})"
     if walk.reason is Reason.PROXY:
         return (

@@ -145,7 +145,8 @@ def test_a_row_with_a_path_shadows_nothing() -> None:
 
 def test_paths_and_plain_http() -> None:
     assert codes("pattern: www.example.com/x") == [("path_not_enforced", "warning", 1)]
-    assert codes("pattern: http://www.example.com/x") == [
+    assert codes("pattern: http://www.example.com/x") == [("plain_http", "note", 1)]
+    assert codes("pattern: http://www.example.com/x, extra_ports: [443]") == [
         ("path_not_enforced", "warning", 1),
         ("plain_http", "note", 1),
     ]
