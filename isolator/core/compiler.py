@@ -50,6 +50,7 @@ from isolator.model.ruleset import (
     Ruleset,
     SetKind,
     Side,
+    ToThisHost,
     TransportIs,
     Whole,
 )
@@ -264,7 +265,7 @@ def _output_rules(policy: Policy) -> tuple[Rule, ...]:
         Rule((Approved(), EndInSet(to, LEARNED[v], v), tcp, Whole(v)), Action.ACCEPT, Reason.LEARNED_ADDRESS)
         for v in _VERSIONS
     ]
-    rules.append(Rule((Loopback(Hook.OUTPUT),), Action.ACCEPT, Reason.LOOPBACK))
+    rules.append(Rule((Loopback(Hook.OUTPUT), ToThisHost()), Action.ACCEPT, Reason.LOOPBACK))
     rules += _fragment_rules()
     rules += [Rule((Carries(extra),), Action.DROP, Reason.IP_OPTIONS) for extra in Extra]
     for version in _proxy_versions(policy):

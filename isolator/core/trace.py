@@ -40,6 +40,7 @@ from isolator.model.ruleset import (
     Rule,
     Ruleset,
     Side,
+    ToThisHost,
     TransportIs,
     UidIs,
     VersionIs,
@@ -149,7 +150,7 @@ _UNTOLD = {Action.QUEUE: Reason.DNS_UNJUDGED, Action.QUEUE_FLOW: Reason.FLOW_UNJ
 
 def _holds(contents: SetContents, match: Match, packet: Packet) -> bool:
     match match:
-        case Loopback():
+        case Loopback() | ToThisHost():
             return packet.loopback
         case EndInSet(side, name, version):
             door = _end(packet, side, version)

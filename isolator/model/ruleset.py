@@ -161,6 +161,15 @@ class Fragment:
     version: int
 
 
+@dataclass(frozen=True, slots=True)
+class ToThisHost:
+    """The destination is an address of this host, by the routing tables.
+
+    After somebody's destination NAT a packet to a loopback address is on its way elsewhere, and hooks still
+    see the loopback interface as its way out.
+    """
+
+
 class Extra(Enum):
     """What a packet may carry between its IP header and the transport's; the names of IPv6 are nft's."""
 
@@ -261,6 +270,7 @@ class UidIs:
 
 Match = (
     Loopback
+    | ToThisHost
     | EndInSet
     | AddressInSet
     | AddressIn

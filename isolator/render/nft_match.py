@@ -29,6 +29,7 @@ from isolator.model.ruleset import (
     NextHopIn,
     NotConnecting,
     PortIs,
+    ToThisHost,
     TransportIs,
     UidIs,
     VersionIs,
@@ -70,6 +71,8 @@ def match_text(match: Match) -> str:
     match match:
         case Loopback(hook):
             return f'{"oif" if hook is Hook.OUTPUT else "iif"} "lo"'
+        case ToThisHost():
+            return "fib daddr type local"
         case EndInSet(side, name, version):
             end = side.value
             return f"{_family(version)} {end}addr . meta l4proto . th {end}port @{name}"
@@ -171,6 +174,8 @@ def _match_json(match: Match) -> Any:
     match match:
         case Loopback(hook):
             return _compare(_meta("oif" if hook is Hook.OUTPUT else "iif"), "lo")
+        case ToThisHost():
+            return _compare({"fib": {"result": "type", "flags": ["daddr"]}}, "local")
         case EndInSet(side, name, version):
             end = side.value
             key = [_payload(_family(version), f"{end}addr"), _meta("l4proto"), _payload("th", f"{end}port")]

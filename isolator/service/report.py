@@ -35,6 +35,7 @@ GATE_PASSING = frozenset(
         Reason.DNS_ANSWER_LEARNED,
         Reason.DNS_ANSWER_EMPTY,
         Reason.HANDSHAKE,
+        Reason.FLOW_CLOSED,
         Reason.FIRST_BYTES_HELD,
         Reason.TLS_NAME_ALLOWED,
         Reason.HTTP_HOST_ALLOWED,

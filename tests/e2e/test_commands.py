@@ -191,7 +191,7 @@ def test_an_unknown_option_is_a_usage_error(agent: Agent) -> None:
     [
         ("colour: red\n", ("agent.yaml:1", "colour")),
         ("geo: [EU]\nresolvers: [not-an-address]\n", ("agent.yaml:2", "not-an-address")),
-        ("proxies:\n- {address: 192.0.2.1, port: 3128}\n", ("CONNECT",)),
+        ("proxies:\n- {address: 127.0.0.1, port: 3128}\n", ("agent.yaml:2", "this host itself")),
     ],
 )
 def test_a_bad_configuration_does_not_touch_the_host(

@@ -31,6 +31,7 @@ from isolator.model.ruleset import (
     NotConnecting,
     PortIs,
     Side,
+    ToThisHost,
     TransportIs,
     UidIs,
     VersionIs,
@@ -43,6 +44,11 @@ TCP, UDP = Transport.TCP, Transport.UDP
 
 TABLE: list[tuple[Match, str, str]] = [
     (Loopback(Hook.OUTPUT), 'oif "lo"', '{"meta":{"key":"oif"}} == "lo"'),
+    (
+        ToThisHost(),
+        "fib daddr type local",
+        '{"fib":{"result":"type","flags":["daddr"]}} == "local"',
+    ),
     (Loopback(Hook.INPUT), 'iif "lo"', '{"meta":{"key":"iif"}} == "lo"'),
     (
         EndInSet(D, "learned4", 4),
