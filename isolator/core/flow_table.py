@@ -31,6 +31,8 @@ class FlowLimits:
     """How long bytes are held before the client is told that they have arrived. As long as one of a socket's
     packets is on its way, Linux puts off small ones behind it (tcp_autocorking, Nagle's algorithm), so a
     client that says its first message in several writes would not come to its end."""
+    kept_bytes: int = 64 << 20
+    """Bytes remembered of connections that stay; the least used one goes."""
     silent_s: float = 30.0
     """How long a connection may say nothing at its beginning."""
     hold_s: float = 10.0
@@ -64,6 +66,8 @@ class Flow:
     """End offset, token and size of each held packet; None when there is none."""
     told: int = 0
     """Offset up to which the client was told that its bytes have arrived."""
+    kept: int = 0
+    """Bytes that are remembered of it, as the table counts them."""
     granted: frozenset[str] = frozenset()
     """Entries for which the address is known to have been learned."""
 
@@ -81,7 +85,7 @@ class Flow:
 class FlowTable:
     """Finds flows by their ends and by how long they have been waiting. Not thread-safe."""
 
-    __slots__ = ("_flows", "_holding", "_opening", "_talking", "held", "held_bytes", "limits")
+    __slots__ = ("_flows", "_holding", "_opening", "_talking", "held", "held_bytes", "kept_bytes", "limits")
 
     def __init__(self, limits: FlowLimits) -> None:
         self.limits = limits
@@ -91,6 +95,7 @@ class FlowTable:
         self._holding: OrderedDict[FlowKey, float] = OrderedDict()
         self.held = 0
         self.held_bytes = 0
+        self.kept_bytes = 0
 
     def __len__(self) -> int:
         return len(self._flows)
@@ -107,6 +112,8 @@ class FlowTable:
     def keep(self, flow: Flow, now: float) -> None:
         """Note that a flow has been judged, stays, and was in use now."""
         flow.touched_at = now
+        self.kept_bytes += flow.stream.size - flow.kept
+        flow.kept = flow.stream.size
         self._opening.pop(flow.key, None)
         self._talking[flow.key] = now
         self._talking.move_to_end(flow.key)
@@ -136,6 +143,7 @@ class FlowTable:
     def forget(self, flow: Flow) -> tuple[int, ...]:
         """Take a flow out; gives the packets that were held for it."""
         del self._flows[flow.key]
+        self.kept_bytes -= flow.kept
         self._opening.pop(flow.key, None)
         self._talking.pop(flow.key, None)
         return self.release(flow, None)
@@ -156,7 +164,7 @@ class FlowTable:
             return self._flows[next(iter(self._holding))]
         if len(self._opening) > limits.opening:
             return self._flows[next(iter(self._opening))]
-        if len(self._talking) > limits.talking:
+        if len(self._talking) > limits.talking or (self.kept_bytes > limits.kept_bytes and self._talking):
             return self._flows[next(iter(self._talking))]
         return None
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-KEPT = 32 * 1024
-"""Bytes remembered of what was in order already: a retransmission must repeat them."""
+KEPT = 256 * 1024
+"""Bytes remembered of what was in order already: a retransmission must repeat them. As much as a client may
+have on its way, since one of what is forgotten cannot pass."""
 WINDOW = 32 * 1024
 """How far ahead of the next byte a segment may be."""
 MAX_WAITING = 64
@@ -53,6 +54,11 @@ class TcpStream:
         self._waiting: list[tuple[int, bytes]] = []
         self.next = 0
         """Offset of the next byte that is missing."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes are remembered of what was in order."""
+        return len(self._kept)
 
     def sequence_of(self, offset: int) -> int:
         """Give the sequence number at an offset."""

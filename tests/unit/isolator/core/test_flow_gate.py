@@ -451,6 +451,28 @@ class TestBounds:
         other.say(flows, HELLO)
         assert flows.encourage(T0 + 2) == ()
 
+    def test_a_long_upload_may_send_again_what_was_lost(self) -> None:
+        flows, client = gate(), Client(SHARED, 80)
+        client.open(flows)
+        head = GET.replace(b"GET", b"POST").replace(b"\r\n\r\n", b"\r\nContent-Length: 300000\r\n\r\n")
+        client.say(flows, head)
+        body = bytes(1000)
+        for at in range(200):
+            assert client.say(flows, body, len(head) + 1000 * at).verdict is Verdict.ACCEPT
+        assert client.say(flows, body, len(head)).passed
+        assert client.say(flows, b"x" * 1000, len(head)).reason is Reason.TCP_OVERLAP
+        assert flows.table.kept_bytes == 0
+
+    def test_what_is_remembered_of_all_together_has_a_bound(self) -> None:
+        flows = gate(FlowLimits(kept_bytes=3 * len(GET) - 1))
+        clients = [Client(SHARED, 80, own_port=own) for own in range(1, 4)]
+        for client in clients:
+            client.open(flows)
+            client.say(flows, GET)
+        assert flows.table.get(clients[0].key) is None
+        assert flows.table.get(clients[2].key) is not None
+        assert flows.table.kept_bytes == 2 * len(GET)
+
     def test_a_hello_byte_by_byte_has_no_more_time(self) -> None:
         flows, client = gate(), Client(SHARED)
         client.open(flows)
