@@ -106,11 +106,9 @@ def test_the_same_with_a_name_that_is_not_listed(path: Lab, address: str, flight
     assert echoed(path, address, FLIGHTS[flight](OTHER)) == "reset"
 
 
-@pytest.mark.parametrize(("size", "ending"), [(USUAL, "reset"), (JUMBO, "echo")], ids=["usual", "jumbo"])
-def test_a_hello_beyond_the_initial_window(lab: Lab, agent: Agent, size: int, ending: str) -> None:
-    """Ten segments (RFC 6928) go out unacknowledged. What is held is not acknowledged, so more never comes."""
-    widen(lab, size)
-    assert echoed(lab, ADDRESS, padded(NAME, 24_000), 30) == ending
+def test_a_hello_beyond_the_initial_window(path: Lab) -> None:
+    """Ten segments (RFC 6928) go out unacknowledged; the gate says that they have arrived, or no more came."""
+    assert echoed(path, ADDRESS, padded(NAME, 24_000), 30) == "echo"
 
 
 def test_nothing_was_cut_off_or_dropped(path: Lab, agent: Agent) -> None:
