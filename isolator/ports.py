@@ -76,7 +76,7 @@ class FlowAnswer:
 
     `passed` go on in this order with the gate's mark, and with the flow's when `whole`: the kernel then
     passes the rest of the connection by itself. `replaced` go on as other packets, `local_replies` are whole
-    IP packets for programs of this host.
+    IP packets for programs of this host. `again` are those of `passed` that are to be sent a few times more.
     """
 
     passed: tuple[int, ...] = ()
@@ -84,6 +84,7 @@ class FlowAnswer:
     dropped: tuple[int, ...] = ()
     replaced: tuple[tuple[int, bytes], ...] = ()
     local_replies: tuple[bytes, ...] = ()
+    again: tuple[int, ...] = ()
 
 
 class FlowQueue(Protocol):

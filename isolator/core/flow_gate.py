@@ -84,8 +84,8 @@ class FlowGate:
     def encourage(self, now: float) -> tuple[Acknowledgement, ...]:
         """Tell clients whose bytes are held that they have arrived, so that they send the rest.
 
-        Call it every `FlowLimits.patience_s` as long as packets are held. What is acknowledged is never sent
-        again: it goes on its way from here, or the connection is ended.
+        Call it every `FlowLimits.patience_s` as long as packets are held. What is acknowledged the client
+        never sends again: it goes on its way from here, or the connection is ended.
         """
         found: tuple[Acknowledgement, ...] = ()
         for flow in self.table.impatient(now):
@@ -195,6 +195,7 @@ class FlowGate:
         alone = flow.held is None
         if not alone:
             self.table.hold(flow, placed.end, segment.token, len(segment.payload), now)
+        again = tuple(token for end, token, _ in flow.held or () if end <= flow.told)
         if heard.done:
             passed = self.table.forget(flow)
         else:
@@ -203,7 +204,7 @@ class FlowGate:
             self.table.keep(flow, now)
         if alone:
             passed = (segment.token,)
-        return FlowRuling(decision.verdict, decision.reason, decision.entry, heard.done, passed)
+        return FlowRuling(decision.verdict, decision.reason, decision.entry, heard.done, passed, again=again)
 
     def _hear(self, flow: Flow, data: bytes, now: float) -> Heard:
         def learned_for(entry: str) -> bool:
@@ -237,7 +238,8 @@ class FlowGate:
         if dropped is ruling.dropped and resets is ruling.resets:
             return ruling
         return FlowRuling(
-            ruling.verdict, ruling.reason, ruling.entry, ruling.mark, ruling.passed, dropped, resets
+            *(ruling.verdict, ruling.reason, ruling.entry, ruling.mark, ruling.passed),
+            *(dropped, resets, ruling.again),
         )
 
 

@@ -73,7 +73,8 @@ class FlowRuling:
     """What to do now: accept `passed` in this order (marked if `mark`), drop `dropped`, send `resets`.
 
     `verdict` and `reason` are about the segment that was judged: QUEUE means that it is held, and its token
-    comes back in a later ruling. `entry` is the allow-list entry that matched, when one did.
+    comes back in a later ruling. `entry` is the allow-list entry that matched, when one did. `again` are
+    those of `passed` whose client was told that they have arrived: if one is lost, only we can send it again.
     """
 
     verdict: Verdict
@@ -83,3 +84,4 @@ class FlowRuling:
     passed: tuple[int, ...] = ()
     dropped: tuple[int, ...] = ()
     resets: tuple[Reset, ...] = ()
+    again: tuple[int, ...] = ()

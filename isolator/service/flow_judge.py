@@ -252,7 +252,7 @@ class FlowJudge:
         for token in ruling.passed:
             waiting.pop(token, None)
         if not ruling.dropped and not ruling.resets:
-            return FlowAnswer(ruling.passed, ruling.mark)
+            return FlowAnswer(ruling.passed, ruling.mark, again=ruling.again)
         return self._end(ruling, segment, inbound=inbound)
 
     def _end(self, ruling: FlowRuling, segment: Segment | None, *, inbound: bool) -> FlowAnswer:
@@ -278,7 +278,9 @@ class FlowJudge:
                 replaced.append((token, to_server))
         used = {token for token, _ in replaced}
         dropped = tuple(token for token in ruling.dropped if token not in used)
-        return FlowAnswer(ruling.passed, ruling.mark, dropped, tuple(replaced), tuple(replies))
+        return FlowAnswer(
+            ruling.passed, ruling.mark, dropped, tuple(replaced), tuple(replies), again=ruling.again
+        )
 
     def _drop(self, reason: Reason, token: int) -> FlowAnswer:
         self._counts[reason] += 1

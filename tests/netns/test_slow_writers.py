@@ -91,6 +91,22 @@ def test_another_name_in_pieces_is_refused_and_nothing_of_it_goes_out(lab: Lab) 
         assert not seen.seen(marker[:5].encode())
 
 
+def test_what_the_network_loses_after_that_is_sent_again(lab: Lab) -> None:
+    """The router drops the first bytes twice; the client believes that they have arrived."""
+    drop = f"""table ip once {{
+      chain f {{
+        type filter hook forward priority 0
+        ip daddr {ADDRESS} tcp dport {PORT} ip length > 60 limit rate over 3/hour burst 1 packets accept
+        ip daddr {ADDRESS} tcp dport {PORT} ip length > 60 drop
+      }}
+    }}"""
+    lab.router.run(["nft", "-f", "-"], stdin=drop, check=True)
+    try:
+        assert says(lab, ADDRESS, client_hello(NAME), 2, 0.1, at_once=True) == "echo"
+    finally:
+        lab.router.run(["nft", "delete", "table", "ip", "once"], check=True)
+
+
 def test_many_slow_writers_at_a_time(lab: Lab) -> None:
     outcomes: list[str] = []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 
 from isolator.adapters.nfqueue.datagrams import (
@@ -24,6 +25,9 @@ from isolator.ports import FlowAnswer, QueuedPacket
 _LOG = logging.getLogger(__name__)
 
 _TICK_S = 1.0
+_AGAIN_S = (0.3, 1.0, 3.0)
+"""When a packet is sent once more that no client would send again: as late as a retransmission would be."""
+
 _HOLDING_TICK_S = 0.02
 """While packets are held: clients are told then that their bytes have arrived (`FlowLimits.patience_s`)."""
 
@@ -67,6 +71,7 @@ class _Binding:
         self._judged = 0
         self._failed = 0
         self._held: dict[int, KernelPacket] = {}
+        self._again: list[tuple[float, bytes, int]] = []
         self._replies = LocalReplies()
         try:
             self._queue = bind_queue(number, self._judge)
@@ -96,6 +101,7 @@ class _Binding:
             try:
                 self._queue.run_socket(self._source)  # type: ignore[arg-type]  # only recv() is used
                 self._carry_out(self._tick())
+                self._send_again()
                 if self._held:
                     self._source.leave_within(_HOLDING_TICK_S)
             except Exception:  # noqa: BLE001 - the loop must go on: without it no connection is judged
@@ -120,6 +126,8 @@ class _Binding:
     def _carry_out(self, answer: FlowAnswer) -> None:
         mark = APPROVED_BIT | FLOW_BIT if answer.whole else APPROVED_BIT
         device = 0
+        for number in answer.again:
+            self._keep(number)
         for number in answer.passed:
             self._accept(number, mark)
         for number, payload in answer.replaced:
@@ -132,6 +140,27 @@ class _Binding:
             device = self._drop(number) or device
         for reply in answer.local_replies:
             self._replies.send(reply, device)
+
+    def _keep(self, number: int) -> None:
+        packet = self._held.get(number)
+        if packet is None:
+            return
+        now = time.monotonic()
+        payload, device = packet.get_payload(), packet.outdev
+        self._again += [(now + delay, payload, device) for delay in _AGAIN_S]
+        self._source.leave_within(_AGAIN_S[0])
+
+    def _send_again(self) -> None:
+        """Send what is due; it meets our rules like any packet, and the server has it already or wants it."""
+        if not self._again:
+            return
+        now = time.monotonic()
+        for at, packet, device in self._again:
+            if at <= now:
+                self._replies.send(packet, device)
+        self._again = [each for each in self._again if each[0] > now]
+        if self._again:
+            self._source.leave_within(min(at for at, _, _ in self._again) - now)
 
     def _accept(self, number: int, mark: int) -> None:
         packet = self._held.pop(number, None)

@@ -210,6 +210,18 @@ def test_a_replaced_packet_goes_as_another_without_the_flows_mark(
     assert kernel.replies == [(b"told", 8)]
 
 
+def test_what_only_we_can_send_again_is_sent_again_when_it_is_due(
+    opened: FlowNfqueue, kernel: Kernel, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flows, "_AGAIN_S", (0.0, 3600.0))
+    gate.answers = [FlowAnswer(), FlowAnswer(passed=(1, 2), again=(1, 99))]
+    kernel.meet(Packet(b"hello", outdev=7))
+    kernel.meet(Packet(b"rest", outdev=7))
+    kernel.second(gate.ticked)
+    kernel.second(gate.ticked)
+    assert kernel.replies == [(b"hello", 7)]
+
+
 def test_a_reply_goes_by_the_replaced_packets_interface(
     opened: FlowNfqueue, kernel: Kernel, gate: Gate
 ) -> None:

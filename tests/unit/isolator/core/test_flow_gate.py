@@ -447,6 +447,7 @@ class TestBounds:
         assert told.acknowledged == client.segment(40).sequence
         last = client.say(flows, HELLO[40:], 40)
         assert (last.mark, len(last.passed)) == (True, 4)
+        assert set(last.again) == set(last.passed[:3])  # the client will not send these again
         other.open(flows)
         other.say(flows, HELLO)
         assert flows.encourage(T0 + 2) == ()
