@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from api.core.action_state import ActionEvent
 from api.core.check_in import (
+    MAX_ALERTS,
     MAX_DEPTH,
     PAST_INCARNATIONS,
     CheckIn,
     Ordered,
     Report,
+    alerts_in,
     clean,
     follow_runs,
     meaning,
@@ -216,3 +218,23 @@ def test_a_nonce_of_another_form_is_refused(nonce: str) -> None:
 def test_a_report_that_cannot_be_kept_or_shown_is_refused(changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         parse_report({**GOOD["observed"], **changes})
+
+
+@pytest.mark.parametrize("given", [None, "x", {}, 7, [], ["x", 7, None]])
+def test_a_report_without_alerts_or_with_odd_ones_has_none(given: object) -> None:
+    assert alerts_in({"alerts": given}) == ()
+
+
+def test_alerts_are_told_once_each_cut_and_cleaned() -> None:
+    one = {"reason": "dns_label_payload", "pattern": "*.svc.example", "count": 9}
+    odd = {"reason": "r" * 200, "pattern": None}
+    assert alerts_in({"alerts": [one, odd, one, {}]}) == (
+        ("dns_label_payload", "*.svc.example"),
+        ("r" * 60, ""),
+        ("unknown", ""),
+    )
+
+
+def test_more_alerts_than_a_device_can_have_are_left_out() -> None:
+    many = [{"reason": str(number), "pattern": "*"} for number in range(MAX_ALERTS + 5)]
+    assert len(alerts_in({"alerts": many})) == MAX_ALERTS
