@@ -19,6 +19,7 @@ from tests.e2e.own_list import Row, write_list
 from tests.lab import Host, Lab
 from tests.lab.agent import Agent
 from tests.lab.reach import client_hello
+from tests.netns.echo_of_pieces import echo_of
 
 pytestmark = pytest.mark.netns
 
@@ -74,23 +75,7 @@ def echoed(lab: Lab, pieces: list[bytes], address: str = ABSENT_ADDRESS, port: i
     with lab.device.socket(family, socket.SOCK_STREAM) as sock:
         sock.settimeout(5)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
-            sock.connect((address, port))
-            sent = b""
-            for piece in (*pieces, secrets.token_bytes(16)):
-                sock.sendall(piece)
-                sent += piece
-            got = b""
-            while len(got) < len(sent):
-                part = sock.recv(65536)
-                if not part:
-                    return "closed"
-                got += part
-        except ConnectionError:
-            return "reset"
-        except TimeoutError:
-            return "timeout"
-    return "echo" if got == sent else "other bytes"
+        return echo_of(sock, (address, port), (*pieces, secrets.token_bytes(16)))
 
 
 def whole(hello: bytes) -> list[bytes]:

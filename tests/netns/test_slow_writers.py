@@ -8,7 +8,6 @@ from __future__ import annotations
 import secrets
 import socket
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +16,7 @@ from tests.e2e import orders
 from tests.e2e.own_list import Row, write_list
 from tests.lab import Host, Lab
 from tests.lab.reach import client_hello
+from tests.netns.echo_of_pieces import echo_of
 
 pytestmark = pytest.mark.netns
 
@@ -46,24 +46,8 @@ def says(
     with lab.device.socket(family) as sock:
         sock.settimeout(8)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, at_once)
-        sock.connect((address, PORT))
-        sent = first + (after or secrets.token_bytes(16))
-        try:
-            for at in range(0, len(first), step):
-                sock.sendall(first[at : at + step])
-                time.sleep(pause_s)
-            sock.sendall(sent[len(first) :])
-            got = b""
-            while len(got) < len(sent):
-                part = sock.recv(65536)
-                if not part:
-                    return "closed"
-                got += part
-        except ConnectionError:
-            return "reset"
-        except TimeoutError:
-            return "timeout"
-    return "echo" if got == sent else "other bytes"
+        cut = [first[at : at + step] for at in range(0, len(first), step)]
+        return echo_of(sock, (address, PORT), (*cut, after or secrets.token_bytes(16)), pause_s)
 
 
 @pytest.mark.parametrize("address", [ADDRESS, ADDRESS6], ids=["v4", "v6"])
