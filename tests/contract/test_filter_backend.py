@@ -222,6 +222,6 @@ def test_another_queue_number_shows(bench: Bench) -> None:
 def test_capabilities_are_told_once_each(bench: Bench) -> None:
     told = bench.backend.capabilities()
     assert len({each.code for each in told}) == len(told)
-    assert {"permission", "nftables", "queue"} <= {each.code for each in told if each.required}
+    assert {"permission", "nftables", "fib", "queue"} <= {each.code for each in told if each.required}
     assert all(each.detail and each.lost_without for each in told)
     assert bench.backend.observe() is None

@@ -56,7 +56,9 @@ def is_available(agent: Agent, code: str) -> bool:
     """What doctor says of one capability."""
     outcome = agent.isolator("doctor", "--json")
     found = {each["code"]: each["available"] for each in outcome.json()["capabilities"]}
-    assert outcome.exit_code == (0 if all(found[name] for name in ("permission", "nftables", "queue")) else 4)
+    assert outcome.exit_code == (
+        0 if all(found[name] for name in ("permission", "nftables", "fib", "queue")) else 4
+    )
     return bool(found[code])
 
 
@@ -99,11 +101,23 @@ def test_with_the_program_nft_alone_it_works(lab: Lab) -> None:
         assert agent.isolator("release").exit_code == 0
 
 
-def test_without_queues_in_the_kernel(lab: Lab) -> None:
-    agent = lab.agent(environment={"LD_PRELOAD": build(lab, "no_queue.c")})
-    refused(agent.isolator("isolate"), 4, "NFQUEUE")
-    assert not is_available(agent, "queue")
-    assert is_available(lab.agent(), "queue"), "control"
+@pytest.mark.parametrize(
+    ("absent", "said"),
+    [
+        ("queue", "NFQUEUE"),
+        ("fib", "load the module nft_fib_inet (modprobe nft_fib_inet)"),
+    ],
+)
+def test_without_an_expression_of_the_kernel(lab: Lab, absent: str, said: str) -> None:
+    """Isolate says what doctor says, and nothing was tried."""
+    agent = lab.agent(environment={"LD_PRELOAD": build(lab, "no_expression.c"), "ABSENT": absent})
+    refused(agent.isolator("isolate"), 4, said)
+    refused(agent.isolator("isolate", "--dry-run"), 4, said)
+    assert not is_available(agent, absent)
+    shown = agent.isolator("doctor").stdout.splitlines()
+    assert [line for line in shown if line.startswith(f"NO   {absent} ") and said in line]
+    assert shown[-1] == "this host cannot be isolated yet"
+    assert is_available(lab.agent(), absent), "control"
 
 
 def test_without_the_queue_library(lab: Lab) -> None:

@@ -84,7 +84,7 @@ class FakeFilterBackend:
 
     def capabilities(self) -> tuple[Capability, ...]:
         """Codes of the real backend; those in `missing` are not there."""
-        codes = ("permission", "nftables", "inet_family", "queue")
+        codes = ("permission", "nftables", "inet_family", "fib", "queue")
         return tuple(
             Capability(code, code not in self.missing, f"{code} of the fake", "nothing works")
             for code in codes

@@ -60,9 +60,10 @@ class NftablesBackend:
             kernel = probes.kernel(self._socket)
         try:
             native, target = self._queue_ways()
+            fib = self._takes(probes.FIB, "probe the expression fib")
         except IsolatorError:  # no permission: the first capability says so
-            native = target = False
-        return probes.capabilities(engine, kernel, native_queue=native, queue_target=target)
+            native = target = fib = False
+        return probes.capabilities(engine, kernel, native_queue=native, queue_target=target, fib=fib)
 
     def check(self, transaction: Transaction) -> None:
         """A dry run in the kernel, the queue rule included."""
@@ -160,19 +161,23 @@ class NftablesBackend:
     def _queue_ways(self) -> tuple[bool, bool]:
         """(has the `queue` statement, can use the xtables target); what a kernel can do is asked for once."""
         if self._native_queue is None:
-            try:
-                self._text(queue_rule.NATIVE_PROBE, "probe the queue statement", check=True)
-                self._native_queue = True
-            except IsolatorError as error:
-                if error.code is FailureCode.NO_PERMISSION:
-                    raise
-                self._native_queue = False
+            self._native_queue = self._takes(queue_rule.NATIVE_PROBE, "probe the queue statement")
         if not self._target_seen:
             with self._socket_lock:
                 self._target_seen = self._socket is not None and probes.passes(
                     self._socket, queue_rule.probe_target()
                 )
         return self._native_queue, self._target_seen
+
+    def _takes(self, probe: str, operation: str) -> bool:
+        """Would nft and the kernel take this text? Without permission nobody can say: IsolatorError."""
+        try:
+            self._text(probe, operation, check=True)
+        except IsolatorError as error:
+            if error.code is FailureCode.NO_PERMISSION:
+                raise
+            return False
+        return True
 
     def _text(self, text: str, operation: str, *, check: bool = False) -> None:
         engine = self._usable(operation)

@@ -10,13 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isolator.adapters.nftables.batch import AF_NETLINK, NETLINK_NETFILTER, NetfilterSocket
-from isolator.adapters.nftables.queue_rule import probe_table
+from isolator.adapters.nftables.queue_rule import probe_table, probe_text
 from isolator.ports import Capability
 
 _OWNER = 2
 _PERSIST = 4
 _SOCK_DESTROY = 21
 _CONNTRACK_STATISTICS = 1 << 8 | 5
+
+FIB = probe_text("fib daddr type local")
+"""Whether rules can tell this host's own addresses from others."""
+
+_NO_FIB = (
+    "the kernel has no expression fib for family inet: load the module nft_fib_inet (modprobe nft_fib_inet), "
+    "or boot a kernel built with CONFIG_NFT_FIB_INET, CONFIG_NFT_FIB_IPV4 and CONFIG_NFT_FIB_IPV6"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +119,20 @@ def cgroup2_mount(mountinfo: Path) -> Path | None:
 
 
 def capabilities(
-    engine: str | None, found: Kernel, *, native_queue: bool, queue_target: bool
+    engine: str | None, found: Kernel, *, native_queue: bool, queue_target: bool, fib: bool
 ) -> tuple[Capability, ...]:
     """The answers as codes for `isolator doctor`; the first missing one explains the others."""
-    return (*_required(engine, found, native_queue, queue_target), *_useful(engine, found))
+    return (
+        *_required(engine, found, native_queue or queue_target, native_queue, fib),
+        *_useful(engine, found),
+    )
 
 
 _NOTHING = "this host cannot be isolated"
 
 
 def _required(
-    engine: str | None, found: Kernel, native_queue: bool, queue_target: bool
+    engine: str | None, found: Kernel, fed: bool, native_queue: bool, fib: bool
 ) -> Iterator[Capability]:
     permitted = found.table not in (errno.EPERM, errno.EACCES)
     has = "CAP_NET_ADMIN is " + ("held" if permitted else "missing in this network namespace: run as root")
@@ -129,9 +140,10 @@ def _required(
     missing = "neither libnftables.so.1 nor the program nft is here: install the package nftables"
     yield Capability("nftables", engine is not None, engine or missing, _NOTHING)
     yield Capability("inet_family", found.table == 0, _told("tables of family inet", found.table), _NOTHING)
+    can_tell = "rules can tell which addresses are this host's own (expression fib)"
+    yield Capability("fib", fib, can_tell if fib else _NO_FIB, _NOTHING)
     way = "the statement queue" if native_queue else "the xtables target NFQUEUE in a rule of our own"
     none = "the kernel has neither nft_queue nor the xtables target NFQUEUE"
-    fed = native_queue or queue_target
     yield Capability("queue", fed, way if fed else none, "no name can be opened")
 
 

@@ -30,10 +30,14 @@ from isolator.model.ruleset import TABLE
 _PROBE = "isolator_probe"
 """Never committed: a batch without an end mark is aborted after the kernel has judged it."""
 
-NATIVE_PROBE = (
-    f"add table inet {_PROBE}\nadd chain inet {_PROBE} probe\nadd rule inet {_PROBE} probe queue num 0\n"
-)
-"""Text for a dry run that tells whether the kernel has the `queue` statement."""
+
+def probe_text(rule: str) -> str:
+    """Text for a dry run that tells whether nft and the kernel take a rule in a chain of family inet."""
+    return f"add table inet {_PROBE}\nadd chain inet {_PROBE} probe\nadd rule inet {_PROBE} probe {rule}\n"
+
+
+NATIVE_PROBE = probe_text("queue num 0")
+"""Whether the kernel has the `queue` statement."""
 
 
 def queue_rule(table: str, chain: str, number: int) -> tuple[int, int, bytes]:

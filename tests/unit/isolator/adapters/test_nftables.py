@@ -82,6 +82,30 @@ def test_neither_way_to_feed_the_queue_is_told_before_anything_changes() -> None
     assert all(checked for _, checked in engine.ran)
 
 
+def test_a_kernel_without_fib_is_found_out_without_touching_it() -> None:
+    """One sentence: what is missing, how to get it, what is lost; the other probes are not blamed for it."""
+    engine = ScriptedEngine(refuses="fib daddr type local", words="Could not process rule: No such file")
+    told = {each.code: each for each in NftablesBackend(engine).capabilities()}
+    missing = told["fib"]
+    assert (missing.available, missing.required) == (False, True)
+    for word in ("fib", "modprobe nft_fib_inet", "CONFIG_NFT_FIB_INET"):
+        assert word in missing.detail
+    assert missing.lost_without == "this host cannot be isolated"
+    assert told["queue"].available
+    assert engine.ran
+    assert all(checked for _, checked in engine.ran)
+    whole = {each.code: each for each in NftablesBackend(ScriptedEngine()).capabilities()}
+    assert whole["fib"].available
+
+
+def test_without_permission_nobody_blames_the_kernel_for_fib() -> None:
+    """Then each answer is no, and the first capability, permission, says why."""
+    engine = ScriptedEngine(refuses="add table", words="Operation not permitted")
+    told = NftablesBackend(engine).capabilities()
+    assert not any(each.available for each in told if each.code in ("queue", "fib"))
+    assert told[0].code == "permission"
+
+
 def test_without_netlink_addresses_are_learned_by_text() -> None:
     engine = ScriptedEngine()
     NftablesBackend(engine).learn([(SETS["learned4"], Element(DOOR, 60))])
@@ -346,10 +370,10 @@ def test_where_cgroup_v2_is_mounted(tmp_path: Path, text: str, expected: str | N
 
 def test_each_missing_thing_is_told_with_its_loss() -> None:
     nothing = probes.Kernel(errno.EPERM, errno.EPERM, errno.EPERM, errno.EOPNOTSUPP, errno.EPERM, None)
-    told = probes.capabilities(None, nothing, native_queue=False, queue_target=False)
+    told = probes.capabilities(None, nothing, native_queue=False, queue_target=False, fib=False)
     assert not any(each.available for each in told)
     assert all(each.detail and each.lost_without for each in told)
     everything = probes.Kernel(0, 0, 0, 0, 0, Path("/sys/fs/cgroup"))
-    full = probes.capabilities("libnftables", everything, native_queue=True, queue_target=False)
+    full = probes.capabilities("libnftables", everything, native_queue=True, queue_target=False, fib=True)
     assert all(each.available for each in full)
     assert [each.code for each in full] == [each.code for each in told]

@@ -245,6 +245,7 @@ def test_an_update_the_kernel_refuses_leaves_the_isolation_before(host: Host) ->
         ("permission", FailureCode.NO_PERMISSION),
         ("queue", FailureCode.NO_QUEUE),
         ("nftables", FailureCode.NO_NFTABLES),
+        ("fib", FailureCode.NO_NFTABLES),
     ],
 )
 def test_what_the_host_cannot_do_is_refused_at_once(host: Host, missing: str, code: FailureCode) -> None:
