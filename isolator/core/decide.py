@@ -141,12 +141,12 @@ class DnsGate:
         question = message.questions[0]
         found = self._opening(question.name)
         if found is None or question.qclass != CLASS_IN:
-            return _drop(Reason.DNS_NAME_NOT_ALLOWED, LocalReply.REFUSED)
+            return _drop(Reason.DNS_NAME_NOT_ALLOWED, LocalReply.REFUSED, said=question.name)
         if question.qtype in _WITHHELD:
             # Their answers carry addresses and ECH keys past the check of names; clients do without.
             return _drop(Reason.DNS_TYPE_WITHHELD, LocalReply.EMPTY, found.entry)
         if question.qtype not in _FORWARDED:
-            return _drop(Reason.DNS_TYPE_NOT_ALLOWED, LocalReply.REFUSED, found.entry)
+            return _drop(Reason.DNS_TYPE_NOT_ALLOWED, LocalReply.REFUSED, found.entry, question.name)
         return self._let_out(query, message.id, question, found, now)
 
     def judge_unreadable_query(self, query: Datagram) -> Ruling:
@@ -181,7 +181,7 @@ class DnsGate:
             return _drop(Reason.DNS_UNASKED_ANSWER)
         found = self._opening(question.name)
         if found is None:
-            return _drop(Reason.DNS_NAME_NOT_ALLOWED, LocalReply.REFUSED)
+            return _drop(Reason.DNS_NAME_NOT_ALLOWED, LocalReply.REFUSED, said=question.name)
         # Of a truncated answer nothing is learned: a client that sees TC asks again.
         addresses = () if message.is_truncated else addresses_in(message)
         if not addresses:
@@ -229,15 +229,15 @@ class DnsGate:
         known = listed or self.names.knows(question.name)
         refusal = None if known else self._new_names.refusal(found.entry, question.name, now)
         if refusal is not None:
-            return _drop(refusal, LocalReply.REFUSED, found.entry)
+            return _drop(refusal, LocalReply.REFUSED, found.entry, question.name)
         if not self._pending.remember(query, id_, question, exact=listed, now=now):
-            return _drop(Reason.DNS_TABLE_FULL, LocalReply.REFUSED, found.entry)
+            return _drop(Reason.DNS_TABLE_FULL, LocalReply.REFUSED, found.entry, question.name)
         return Ruling(Decision(Verdict.ACCEPT, Reason.DNS_NAME_ALLOWED, found.entry))
 
     def _believe(self, found: Opening, addresses: tuple[tuple[Address, int], ...], now: float) -> Ruling:
         proposal = self._propose(found, addresses, now)
         if proposal is None:
-            return _drop(Reason.DNS_REBINDING, LocalReply.REFUSED, found.entry)
+            return _drop(Reason.DNS_REBINDING, LocalReply.REFUSED, found.entry, found.name)
         return Ruling(Decision(Verdict.ACCEPT, Reason.DNS_ANSWER_LEARNED, found.entry), proposal=proposal)
 
     def _propose(
@@ -279,5 +279,7 @@ def _is_plain_edns(edns: Edns) -> bool:
     return sum(4 + len(option.data) for option in edns.options) <= MAX_OPTION_BYTES
 
 
-def _drop(reason: Reason, reply: LocalReply | None = None, entry: str | None = None) -> Ruling:
-    return Ruling(Decision(Verdict.DROP, reason, entry), reply)
+def _drop(
+    reason: Reason, reply: LocalReply | None = None, entry: str | None = None, said: str | None = None
+) -> Ruling:
+    return Ruling(Decision(Verdict.DROP, reason, entry, said), reply)

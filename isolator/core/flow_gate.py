@@ -226,7 +226,12 @@ class FlowGate:
         """End a connection: nothing that is held of it goes out any more."""
         reset = flow.reset()
         dropped = (*self.table.forget(flow), segment.token)
-        return FlowRuling(Verdict.REJECT, decision.reason, decision.entry, dropped=dropped, resets=(reset,))
+        return FlowRuling(
+            *(Verdict.REJECT, decision.reason, decision.entry),
+            dropped=dropped,
+            resets=(reset,),
+            said=decision.said,
+        )
 
     def _shed(self, ruling: FlowRuling) -> FlowRuling:
         """Keep the table within its bounds. A packet of the ruling itself may be among those given up."""
@@ -239,7 +244,7 @@ class FlowGate:
             return ruling
         return FlowRuling(
             *(ruling.verdict, ruling.reason, ruling.entry, ruling.mark, ruling.passed),
-            *(dropped, resets, ruling.again),
+            *(dropped, resets, ruling.again, ruling.said),
         )
 
 

@@ -96,7 +96,7 @@ def judge_hello(policy: FlowPolicy, hello: Hello, door: Destination, learned_for
     for entry in entries:
         if learned_for(entry.id):
             return Decision(Verdict.ACCEPT, Reason.TLS_NAME_ALLOWED, entry.id)
-    return _refuse(Reason.TLS_NAME_ELSEWHERE, entries[0].id)
+    return _refuse(Reason.TLS_NAME_ELSEWHERE, hello.server_name, entries[0].id)
 
 
 def judge_tunnel_hello(policy: FlowPolicy, hello: Hello, target: Request) -> Decision:
@@ -108,7 +108,7 @@ def judge_tunnel_hello(policy: FlowPolicy, hello: Hello, target: Request) -> Dec
         if entry is not None:
             return Decision(Verdict.ACCEPT, Reason.LISTED_NETWORK, entry)
     if hello.server_name is None:
-        return _refuse(Reason.TLS_NAME_MISSING)
+        return _refuse(Reason.TLS_NAME_MISSING, _target(target))
     entries = policy.entries(hello.server_name, target.port)
     refused = _refused_name(policy, hello, entries)
     if refused is not None:
@@ -117,7 +117,7 @@ def judge_tunnel_hello(policy: FlowPolicy, hello: Hello, target: Request) -> Dec
     for found in entries:
         if found.id in asked:
             return Decision(Verdict.ACCEPT, Reason.TLS_NAME_ALLOWED, found.id)
-    return _refuse(Reason.TLS_NAME_ELSEWHERE, entries[0].id)
+    return _refuse(Reason.TLS_NAME_ELSEWHERE, hello.server_name, entries[0].id)
 
 
 def judge_request(
@@ -125,12 +125,12 @@ def judge_request(
 ) -> Decision:
     """Judge one HTTP request of a connection to a learned address; a proxy's absolute form is fine too."""
     if request.form is Form.AUTHORITY or request.port not in (None, door.port):
-        return _refuse(Reason.HTTP_HOST_NOT_ALLOWED)
+        return _refuse(Reason.HTTP_HOST_NOT_ALLOWED, _target(request))
     entries = policy.entries(request.host, door.port)
     if not entries:
-        return _refuse(Reason.HTTP_HOST_NOT_ALLOWED)
+        return _refuse(Reason.HTTP_HOST_NOT_ALLOWED, request.host)
     if not any(learned_for(entry.id) for entry in entries):
-        return _refuse(Reason.HTTP_HOST_ELSEWHERE, entries[0].id)
+        return _refuse(Reason.HTTP_HOST_ELSEWHERE, request.host, entries[0].id)
     return _judge_path(entries, request, Reason.HTTP_HOST_ALLOWED)
 
 
@@ -142,16 +142,16 @@ def judge_proxy_request(policy: FlowPolicy, request: Request) -> Decision:
     """
     port = request.port
     if port is None or request.form not in (Form.AUTHORITY, Form.ABSOLUTE):
-        return _refuse(Reason.PROXY_REQUEST_REFUSED)
+        return _refuse(Reason.PROXY_REQUEST_REFUSED, _target(request))
     if (request.form is Form.ABSOLUTE) is not (port in policy.http_ports):
-        return _refuse(Reason.PROXY_REQUEST_REFUSED)
+        return _refuse(Reason.PROXY_REQUEST_REFUSED, _target(request))
     address = _as_address(request.host)
     network = None if address is None else policy.network_entry(address, port)
     if network is not None:
         return Decision(Verdict.ACCEPT, Reason.PROXY_TARGET_ALLOWED, network)
     entries = policy.entries(request.host, port)
     if not entries:
-        return _refuse(Reason.PROXY_TARGET_NOT_ALLOWED)
+        return _refuse(Reason.PROXY_TARGET_NOT_ALLOWED, _target(request))
     if request.form is Form.AUTHORITY:
         return Decision(Verdict.ACCEPT, Reason.PROXY_TARGET_ALLOWED, entries[0].id)
     return _judge_path(entries, request, Reason.PROXY_TARGET_ALLOWED)
@@ -168,14 +168,14 @@ def _judge_path(entries: tuple[PathEntry, ...], request: Request, reason: Reason
     for entry in entries:
         if entry.path is None or (not request.doubtful and path_allowed(entry.path, request.path)):
             return Decision(Verdict.ACCEPT, reason, entry.id)
-    return _refuse(Reason.HTTP_PATH_NOT_ALLOWED, entries[0].id)
+    return _refuse(Reason.HTTP_PATH_NOT_ALLOWED, request.host, entries[0].id)
 
 
 def _refused_name(policy: FlowPolicy, hello: Hello, entries: tuple[PathEntry, ...]) -> Decision | None:
     hidden = hello.ech is not Ech.ABSENT
     if hidden and (policy.refuse_ech or not entries):
-        return _refuse(Reason.TLS_ECH_REFUSED)
-    return None if entries else _refuse(Reason.TLS_NAME_NOT_ALLOWED)
+        return _refuse(Reason.TLS_ECH_REFUSED, hello.server_name)
+    return None if entries else _refuse(Reason.TLS_NAME_NOT_ALLOWED, hello.server_name)
 
 
 def _as_address(host: str) -> Address | None:
@@ -185,5 +185,11 @@ def _as_address(host: str) -> Address | None:
         return None
 
 
-def _refuse(reason: Reason, entry: str | None = None) -> Decision:
-    return Decision(Verdict.REJECT, reason, entry)
+def _target(request: Request) -> str:
+    """Host and port as they were asked for."""
+    host = f"[{request.host}]" if ":" in request.host else request.host
+    return host if request.port is None else f"{host}:{request.port}"
+
+
+def _refuse(reason: Reason, said: str | None = None, entry: str | None = None) -> Decision:
+    return Decision(Verdict.REJECT, reason, entry, said)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from isolator.model.flow import Destination
 from isolator.model.verdict import Reason
 
 
@@ -48,5 +49,23 @@ class Alert:
     pattern: str
     count: int
     """Queries refused so far; one that is repeated counts each time."""
+    first_at: str
+    last_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One thing that programs here asked for and did not get, and how often. Times are RFC 3339 UTC.
+
+    `name` is what was named on the wire, safe to print and of bounded length; None when nothing was. It never
+    leaves the host: it tells where people of this host wanted to go.
+    """
+
+    reason: Reason
+    name: str | None
+    destination: Destination
+    entry: str | None
+    """The allow-list entry that the name fits, when it is refused for another cause."""
+    count: int
     first_at: str
     last_at: str

@@ -75,6 +75,7 @@ class FlowRuling:
     `verdict` and `reason` are about the segment that was judged: QUEUE means that it is held, and its token
     comes back in a later ruling. `entry` is the allow-list entry that matched, when one did. `again` are
     those of `passed` whose client was told that they have arrived: if one is lost, only we can send it again.
+    `said` is what the client named and was refused for, as in a `Decision`.
     """
 
     verdict: Verdict
@@ -85,3 +86,4 @@ class FlowRuling:
     dropped: tuple[int, ...] = ()
     resets: tuple[Reset, ...] = ()
     again: tuple[int, ...] = ()
+    said: str | None = field(default=None, compare=False)

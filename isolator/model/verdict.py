@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 
@@ -96,3 +96,6 @@ class Decision:
     reason: Reason
     entry: str | None = None
     """Id of the allow-list entry that matched ("list_id#n"), when one did."""
+    said: str | None = field(default=None, compare=False)
+    """What was refused, as it was named on the wire: a host, HOST:PORT at a proxy. None when nothing was
+    named or nothing refused. For whoever asks afterwards; no judgement goes by it."""

@@ -18,7 +18,7 @@ from isolator.core.control_check import cut_doors
 from isolator.core.learned_elements import by_set, elements_of
 from isolator.core.lifecycle import Event, ImpossibleEventError, step
 from isolator.model.config import AgentConfig
-from isolator.model.event import Alert, EventKind, HostEvent
+from isolator.model.event import Alert, EventKind, HostEvent, Refusal
 from isolator.model.failure import FailureCode, IsolatorError
 from isolator.model.flow import Address, Destination, LearnedAddress, Transport
 from isolator.model.order import HostState, IsolationOrder, OnSilence, ReleaseOrder
@@ -108,6 +108,10 @@ class NameGate(Protocol):
 
     def alerts(self) -> Sequence[Alert]:
         """What of this isolation somebody should look at."""
+        ...
+
+    def refusals(self) -> tuple[Sequence[Refusal], int]:
+        """What was refused lately, and how many of these are forgotten."""
         ...
 
     def counters(self) -> Mapping[Reason, int]:

@@ -12,14 +12,15 @@ from isolator.core.decide import MAX_QUERY, DnsGate, GateLimits, Ruling, gate_po
 from isolator.core.learned_elements import elements_of
 from isolator.model.datagram import Datagram
 from isolator.model.dns import DnsMessage, LocalReply, Rcode
-from isolator.model.event import Alert
-from isolator.model.flow import Address, Destination, Hook, LearnedAddress
+from isolator.model.event import Alert, Refusal
+from isolator.model.flow import Address, Destination, Hook, LearnedAddress, Transport
 from isolator.model.policy import Policy
-from isolator.model.segment import FlowKey
+from isolator.model.segment import FlowKey, FlowRuling
 from isolator.model.verdict import Decision, Reason, Verdict
 from isolator.ports import Clock, FilterBackend, FlowAnswer, QueueAnswer, QueuedPacket
 from isolator.service.alerts import Alerts
 from isolator.service.flow_judge import FlowJudge
+from isolator.service.refusals import Refusals
 from isolator.wire.dns_message import parse_dns
 from isolator.wire.dns_render import render_format_error, render_local_answer
 from isolator.wire.ip_packet import parse_ip, parse_udp, render_udp
@@ -42,7 +43,8 @@ class DnsLearner:
         self._clock = clock
         self._gate = DnsGate(limits=limits)
         self._alerts = Alerts(clock)
-        self._flows = FlowJudge(self._gate, self._learn, self._alerts.note)
+        self._refusals = Refusals(clock)
+        self._flows = FlowJudge(self._gate, self._learn, self._note_flow)
         self._lock = Lock()
         self._counts: Counter[Reason] = Counter()
         self._unreadable: Counter[Unreadable] = Counter()
@@ -109,6 +111,7 @@ class DnsLearner:
             self._gate.names.clear()
             self._flows.forget()
             self._alerts.clear()
+            self._refusals.clear()
 
     def preload(
         self, answers: Mapping[str, Sequence[tuple[Address, int]]], now: float
@@ -139,6 +142,11 @@ class DnsLearner:
         with self._lock:
             return self._alerts.all()
 
+    def refusals(self) -> tuple[Sequence[Refusal], int]:
+        """Give what was refused lately, the last at the beginning, and how many of these are forgotten."""
+        with self._lock:
+            return self._refusals.latest(), self._refusals.forgotten
+
     def counters(self) -> Mapping[Reason, int]:
         """Give how many packets were decided for which reason so far; reasons not met are left out."""
         with self._lock:
@@ -158,7 +166,14 @@ class DnsLearner:
         except ParseError as error:
             return self._count(error), None
         now = self._clock.boottime()
-        return self._judge_answer(datagram, now) if inbound else self._judge_query(datagram, now)
+        ruling, reply = self._judge_answer(datagram, now) if inbound else self._judge_query(datagram, now)
+        decision = ruling.decision
+        # Whoever is on the network can send answers: only those to a query of ours have a name.
+        if decision.verdict is not Verdict.ACCEPT and (decision.said is not None or not inbound):
+            ends = _turned(datagram) if inbound else datagram
+            resolver = Destination(ends.destination, Transport.UDP, ends.destination_port)
+            self._refusals.note(decision, resolver)
+        return ruling, reply
 
     def _judge_query(self, datagram: Datagram, now: float) -> tuple[Ruling, bytes | None]:
         # Reading 64 KiB of questions takes 60 ms: a local flood of them would starve the service's look-ups.
@@ -191,6 +206,10 @@ class DnsLearner:
         if ruling.learned:
             self._backend.learn(elements_of(ruling.learned, now=self._clock.boottime()))
         self._gate.confirm(ruling)
+
+    def _note_flow(self, ruling: FlowRuling, flow: FlowKey) -> None:
+        self._alerts.note(ruling.reason, ruling.entry)
+        self._refusals.note(ruling, Destination(flow.server, Transport.TCP, flow.server_port))
 
     def _count(self, error: ParseError) -> Ruling:
         self._unreadable[error.kind] += 1

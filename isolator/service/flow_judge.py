@@ -37,8 +37,8 @@ if nobody has told before which there are."""
 Learn = Callable[[Ruling], None]
 """Puts what a DNS answer opens into the kernel and confirms it at the DNS gate."""
 
-Note = Callable[[Reason, str | None], None]
-"""Is told why a client's segment was decided so, and the entry (`service.alerts` listens)."""
+Note = Callable[[FlowRuling, FlowKey], None]
+"""Is told of a connection that was refused (`service.alerts` and `service.refusals` listen)."""
 
 
 class KnownDoors:
@@ -200,7 +200,10 @@ class FlowJudge:
         if "ack" in segment.flags:
             return self._judge_outgoing(segment, now)
         self._approved.pop(segment.flow, None)
-        answer = self._carry_out(self._gate.judge(segment, now), segment)
+        ruling = self._gate.judge(segment, now)
+        if ruling.verdict is Verdict.REJECT:
+            self._note(ruling, segment.flow)
+        answer = self._carry_out(ruling, segment)
         if plain is None or segment.token not in answer.passed:
             return answer
         return replace(answer, passed=(), replaced=(*answer.replaced, (segment.token, plain)))
@@ -212,7 +215,8 @@ class FlowJudge:
         if self._untold and self._gate.table.get(flow) is None:
             return self._drop(Reason.FLOW_UNKNOWN, segment.token)
         ruling = self._gate.judge(segment, now)
-        self._note(ruling.reason, ruling.entry)
+        if ruling.verdict is Verdict.REJECT:
+            self._note(ruling, flow)
         return self._carry_out(ruling, segment)
 
     def _is_spared(self, flow: FlowKey, now: float) -> bool:
@@ -234,6 +238,8 @@ class FlowJudge:
             self._counts[answer.decision.reason] += 1
             self._learn(answer)
         self._counts[ruling.flow.reason] += 1
+        if ruling.flow.said is not None:
+            self._note(ruling.flow, segment.flow)
         return self._carry_out(ruling.flow, segment, inbound=True)
 
     def _approve(self, flow: FlowKey, tokens: tuple[int, ...]) -> FlowAnswer:

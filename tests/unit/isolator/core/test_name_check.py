@@ -60,7 +60,9 @@ def refuse(reason: Reason, entry: str | None = None) -> Decision:
     ],
 )
 def test_hellos(name: str | None, ech: Ech, learned: set[str], expected: Decision) -> None:
-    assert judge_hello(POLICY, Hello(name, (), ech=ech), TLS, learned.__contains__) == expected
+    decision = judge_hello(POLICY, Hello(name, (), ech=ech), TLS, learned.__contains__)
+    assert decision == expected
+    assert decision.said == (name if decision.verdict is Verdict.REJECT else None)
 
 
 def test_a_policy_that_refuses_every_ech() -> None:
@@ -100,7 +102,10 @@ def get(host: str, path: str = "/", port: int | None = None, **more: object) -> 
     ],
 )  # fmt: skip
 def test_requests(request_: Request, learned: set[str], expected: Decision) -> None:
-    assert judge_request(POLICY, request_, HTTP, learned.__contains__) == expected
+    decision = judge_request(POLICY, request_, HTTP, learned.__contains__)
+    assert decision == expected
+    assert (decision.said is None) is (decision.verdict is Verdict.ACCEPT)
+    assert decision.said is None or decision.said.partition(":")[0] == request_.host
 
 
 def connect(host: str, port: int = 443) -> Request:
@@ -135,7 +140,23 @@ def absolute(host: str, port: int = 80, path: str = "/") -> Request:
     ],
 )  # fmt: skip
 def test_proxy_requests(request_: Request, expected: Decision) -> None:
-    assert judge_proxy_request(POLICY, request_) == expected
+    decision = judge_proxy_request(POLICY, request_)
+    assert decision == expected
+    assert (decision.said is None) is (decision.verdict is Verdict.ACCEPT)
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        (connect("evil.test"), "evil.test:443"),
+        (connect("2603:8::1", 22), "[2603:8::1]:22"),
+        (absolute("evil.test"), "evil.test:80"),
+        (absolute("crl.listed.test", path="/secret"), "crl.listed.test"),
+        (get("www.listed.test"), "www.listed.test"),
+    ],
+)
+def test_what_was_asked_of_a_proxy_is_told_without_its_path(request_: Request, said: str) -> None:
+    assert judge_proxy_request(POLICY, request_).said == said
 
 
 @pytest.mark.parametrize(
@@ -152,7 +173,10 @@ def test_proxy_requests(request_: Request, expected: Decision) -> None:
     ],
 )
 def test_hellos_in_tunnels(target: Request, name: str | None, ech: Ech, expected: Decision) -> None:
-    assert judge_tunnel_hello(POLICY, Hello(name, (), ech=ech), target) == expected
+    decision = judge_tunnel_hello(POLICY, Hello(name, (), ech=ech), target)
+    assert decision == expected
+    told = name or f"{target.host}:{target.port}"
+    assert decision.said == (told if decision.verdict is Verdict.REJECT else None)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from isolator.core.flow_table import FlowLimits
 from isolator.model.flow import Destination, Hook, Transport
 from isolator.model.order import IsolationScope
 from isolator.model.policy import AllowedNetwork, Policy
-from isolator.model.segment import FlowKey
+from isolator.model.segment import FlowKey, FlowRuling
 from isolator.model.verdict import Reason
 from isolator.ports import FlowAnswer, QueuedPacket
 from isolator.service import flow_judge
@@ -51,8 +51,8 @@ class World:
     def __init__(self, limits: FlowLimits | None = None, gate: GateLimits | None = None) -> None:
         self.dns = DnsGate(gate_policy(POLICY, Index(POLICY.entries), (CLIENT, CLIENT6)), gate)
         self.learnt: list[Ruling] = []
-        self.noted: list[tuple[Reason, str | None]] = []
-        self.judge = FlowJudge(self.dns, self._learn, lambda *what: self.noted.append(what), limits)
+        self.noted: list[tuple[Reason, str | None, str | None, int]] = []
+        self.judge = FlowJudge(self.dns, self._learn, self._note, limits)
         self.judge.replace_policy(POLICY)
         for name, address in (
             ("www.listed.test", SHARED),
@@ -67,6 +67,9 @@ class World:
     def _learn(self, ruling: Ruling) -> None:
         self.learnt.append(ruling)
         self.dns.confirm(ruling)
+
+    def _note(self, ruling: FlowRuling, flow: FlowKey) -> None:
+        self.noted.append((ruling.reason, ruling.entry, ruling.said, flow.server_port))
 
     def take(self, packet: object, hook: Hook = Hook.OUTPUT) -> FlowAnswer:
         self.number += 1
@@ -147,7 +150,7 @@ class TestVerdict:
         own = str(client.key.client)
         assert fields(to_client) == (own, 40_000, 77, RST_ACK, client.first + 1 + len(WRONG))
         assert world.judge.waiting == 0
-        assert world.noted[-1] == (Reason.TLS_NAME_NOT_ALLOWED, None)
+        assert world.noted == [(Reason.TLS_NAME_NOT_ALLOWED, None, "www.evil.test", 443)]
 
     def test_a_refused_opening_is_told_to_the_client_only(self, world: World, server: object) -> None:
         other = "20.1.2.99" if server is SHARED else "2603:1098::99"
@@ -433,4 +436,4 @@ class TestDnsOverTcp:
         world = World(gate=GateLimits(new_names=0))
         _, ended = self.asked(world, query("data.wild.test"))
         assert ended.local_replies
-        assert world.noted[-1] == (Reason.DNS_TOO_MANY_NAMES, "l#2")
+        assert world.noted == [(Reason.DNS_TOO_MANY_NAMES, "l#2", "data.wild.test", 53)]
