@@ -7,14 +7,19 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from isolator.model.failure import FailureCode, IsolatorError
-
-_REASONS_SHOWN = 4
-"""Of the packets that were refused; `--json` has all."""
+from isolator.render.answers import (
+    shown_doctor,
+    shown_explanation,
+    shown_isolated,
+    shown_preview,
+    shown_released,
+    shown_status,
+)
 
 MAX_RELEASE_FILE = 32 * 1024
 """Bytes; a release file has less than one thousand."""
@@ -217,9 +222,9 @@ def _isolate(args: argparse.Namespace) -> int:
     if args.json:
         _print_json(answer)
     elif args.dry_run:
-        print(_shown_preview(answer))
+        print(shown_preview(answer))
     else:
-        print(_shown_isolated(answer))
+        print(shown_isolated(answer))
     return 0
 
 
@@ -232,10 +237,8 @@ def _release(args: argparse.Namespace) -> int:
     answer = ask_or_start_agent(_places(args), request)
     if args.json:
         _print_json(answer)
-    elif answer["changed"]:
-        print(f"released and verified: nothing of the isolator is left in the kernel{_took(answer)}")
     else:
-        print("already released: this host was not isolated")
+        print(shown_released(answer))
     return 0
 
 
@@ -263,7 +266,7 @@ def _status(args: argparse.Namespace) -> int:
     if args.json:
         _print_json(answer)
     else:
-        print(_shown_status(answer))
+        print(shown_status(answer))
     return 0
 
 
@@ -274,12 +277,7 @@ def _explain(args: argparse.Namespace) -> int:
     if args.json:
         _print_json(answer)
         return 0
-    shown = answer.get("if_isolated", answer)
-    print(answer["sentence"])
-    print(f"  verdict  {shown['verdict']} ({shown['reason']})")
-    print(f"  rule     {shown['rule']}")
-    if shown["entry"]:
-        print(f"  entry    {shown['entry']} ({shown['pattern']})")
+    print(shown_explanation(answer))
     return 0
 
 
@@ -288,108 +286,25 @@ def _doctor(args: argparse.Namespace) -> int:
 
     found = capabilities()
     missing = [each for each in found if each.required and not each.available]
-    if args.json:
-        _print_json(
+    answer = {
+        "ok": not missing,
+        "capabilities": [
             {
-                "ok": not missing,
-                "capabilities": [
-                    {
-                        "code": each.code,
-                        "available": each.available,
-                        "required": each.required,
-                        "detail": each.detail,
-                        "lost_without": each.lost_without,
-                    }
-                    for each in found
-                ],
+                "code": each.code,
+                "available": each.available,
+                "required": each.required,
+                "detail": each.detail,
+                "lost_without": each.lost_without,
             }
-        )
+            for each in found
+        ],
+    }
+    if args.json:
+        _print_json(answer)
     else:
-        for each in found:
-            mark = "yes" if each.available else ("NO " if each.required else "no ")
-            lost = "" if each.available else f"; without it: {each.lost_without}"
-            print(f"{mark}  {each.code:<22} {each.detail}{lost}")
-        print("this host can be isolated" if not missing else "this host cannot be isolated yet")
+        print(shown_doctor(answer))
     return 4 if missing else 0
 
 
 def _print_json(value: object) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def _took(answer: Any) -> str:
-    commit = answer["took_ms"].get("commit_ms")
-    return f" (commit {commit:g} ms)" if commit is not None else ""
-
-
-def _shown_isolated(answer: Any) -> str:
-    status = answer["status"]
-    lists = ", ".join(f"{each['id']} {each['version']} ({each['entries']} rows)" for each in status["lists"])
-    until = f"until {status['expires_at']}" if status["expires_at"] else "until released"
-    word = "isolated and verified" if answer["changed"] else "already isolated, verified"
-    ended = answer["ended"]
-    return (
-        f"{word}: {status['isolation_type']}, {until}{_took(answer)}\n"
-        f"  open   {lists}\n"
-        f"  ended  {ended['sockets']} connections of local programs, {ended['tracked']} tracked flows"
-    )
-
-
-def _shown_preview(answer: Any) -> str:
-    lines = [f"dry run, nothing changed; this would stay open ({answer['state']} now):"]
-    lines += [
-        f"  {each['pattern']}  port {','.join(map(str, each['ports']))}  ({each['entry']})"
-        for each in answer["open_names"]
-    ]
-    lines += [
-        f"  {each['network']}  port {each['port']}  ({each['entry']})" for each in answer["open_networks"]
-    ]
-    lines += [f"  proxy {each}  for requests that name one of these" for each in answer["open_proxies"]]
-    lines.append(f"  DNS about these names to {', '.join(answer['resolvers'])}")
-    return "\n".join(lines)
-
-
-def _shown_status(status: Any) -> str:
-    controller = _shown_controller(status.get("controller"))
-    if status["state"] == "connected":
-        return "\n".join(["connected: this host is not isolated", *controller])
-    enforcement = status["enforcement"]
-    verified = "verified in the kernel" if enforcement["verified"] else "NOT as ordered in the kernel"
-    lines = [
-        f"{status['state']}: {status['isolation_type']}, {verified}",
-        f"  since     {status['since']}",
-        f"  until     {status['expires_at'] or 'released'}",
-        f"  reason    {status['comment'] or '-'}",
-        f"  lists     {', '.join(each['id'] + ' ' + each['version'] for each in status['lists']) or '-'}",
-        f"  control   {'answers' if status['control_channel']['ok'] else 'SILENT'}",
-        f"  learned   {len(status['learned'])} addresses",
-        f"  dropped   {_shown_dropped(status['counters']['dropped'])}, repairs {enforcement['repairs']}",
-        *map(_shown_alert, status["alerts"]),
-        *controller,
-    ]
-    return "\n".join(lines)
-
-
-def _shown_dropped(counted: Mapping[str, int]) -> str:
-    """How many packets, and the reasons that were met most often."""
-    often = sorted(counted.items(), key=lambda each: (-each[1], each[0]))
-    shown = ", ".join(f"{reason} {count}" for reason, count in often[:_REASONS_SHOWN] if count)
-    more = ", ..." if len(often) > _REASONS_SHOWN else ""
-    return f"{sum(counted.values())} packets" + (f" ({shown}{more})" if shown else "")
-
-
-def _shown_alert(alert: Any) -> str:
-    count, since = alert["count"], alert["first_at"]
-    return f"  ALERT     {alert['reason']} under {alert['pattern']}: {count} queries refused since {since}"
-
-
-def _shown_controller(controller: Any) -> list[str]:
-    if not controller:
-        return []
-    if not controller["enrolled"]:
-        return [f"  managed   by {controller['url']}, not enrolled yet"]
-    held = ", which holds this host isolated" if controller["holds"] else ""
-    contact = controller["last_contact_at"] or "not since this agent started"
-    return [
-        f"  managed   by {controller['url'] or 'a controller without a line'}{held}; last answer {contact}"
-    ]

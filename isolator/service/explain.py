@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
 
 from allowlists.index import Index
 from allowlists.model import Entry
+from isolator.core.compiler import QUIC_PORT
 from isolator.core.learned_elements import by_set, elements_of
 from isolator.core.trace import Walk, trace
 from isolator.model.flow import Address, Destination, Hook, LearnedAddress, Packet, Transport
@@ -15,9 +17,20 @@ from isolator.model.ruleset import ElementKey, Ruleset
 from isolator.model.verdict import Reason, Verdict
 from isolator.render.nft import rule_text
 from isolator.service.destination import Asked
+from isolator.service.spoken_first import (
+    QUIC,
+    How,
+    SpokenFirst,
+    through_proxies,
+    to_address,
+    to_name,
+    to_proxy,
+)
 
 _EPHEMERAL_PORT = 50_000
 _DEFAULT_PORT = 443
+_STAND_IN = ip_address("240.0.0.1")
+"""Stands for addresses that are not known yet: of those reserved for ever (RFC 1112 section 4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +44,8 @@ class Explanation:
     pattern: str | None
     sentence: str
     addresses: tuple[str, ...] = ()
+    first_bytes: tuple[SpokenFirst, ...] = ()
+    """What a connection has to say first, by port; empty where nothing is open to begin with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,30 +88,79 @@ def _explain_name(rules: Rules, asked: Asked, name: str) -> Explanation:
             entries[0].pattern,
             f"{name} is listed, but only for {', '.join(doors)}: {_door(asked)} stays shut",
         )
-    return _open_name(rules, asked, name, fitting[0])
+    return _open_name(rules, asked, name, fitting)
 
 
-def _open_name(rules: Rules, asked: Asked, name: str, entry: Entry) -> Explanation:
-    known = [
-        each
-        for each in rules.learned
-        if each.name == name and (asked.port is None or each.destination.port == asked.port)
-    ]
-    addresses = tuple(sorted({str(each.destination.address) for each in known}))
+def _open_name(rules: Rules, asked: Asked, name: str, fitting: Sequence[Entry]) -> Explanation:
+    entry = fitting[0]
+    ways = [_way(rules, name, fitting, door) for door in _doors(asked, fitting)]
+    way = next((each for each in ways if each.walk.verdict is Verdict.ACCEPT), ways[0])
+    addresses = tuple(sorted({str(address) for each in ways for address in each.addresses}))
     rule = "gate: name allowed, its addresses are learned before the answer is delivered"
-    if known:
-        walk = _walk(rules, known[0].destination)
-        rule = f"{rule}; then {_rule_shown(rules, walk)}"
-    state = f"now {', '.join(addresses)}" if addresses else "no address learned yet, the next query opens it"
+    if way.addresses or way.walk.verdict is not Verdict.ACCEPT:
+        rule = f"{rule}; then {_rule_shown(rules, way.walk)}"
     return Explanation(
-        Verdict.ACCEPT,
-        Reason.LEARNED_ADDRESS,
+        way.walk.verdict,
+        way.walk.reason,
         rule,
         entry.id,
         entry.pattern,
-        f"{name} is open by entry {entry.id} ({entry.pattern}): {state}",
+        _name_sentence(name, entry, way, addresses),
         addresses,
+        (*(each.first for each in ways), *_other_ways(rules, name, ways)),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """One port of a listed name: what becomes of a connection there, and what it has to say."""
+
+    door: Destination
+    addresses: tuple[Address, ...]
+    walk: Walk
+    first: SpokenFirst
+
+
+def _way(rules: Rules, name: str, entries: Sequence[Entry], door: Destination) -> _Way:
+    """The walk goes to an address of the name; as long as none is known, to one that stands for it."""
+    end = (door.transport, door.port)
+    known = tuple(
+        each.destination.address
+        for each in rules.learned
+        if each.name == name and (each.destination.transport, each.destination.port) == end
+    )
+    here = [entry for entry in entries if door.port in entry.ports]
+    if known:
+        door = replace(door, address=known[0])
+    else:
+        stand_in = LearnedAddress(door, name, here[0].id, rules.now + 60)
+        rules = replace(rules, learned=(*rules.learned, stand_in))
+    walk = _walk(rules, door)
+    return _Way(door, known, walk, to_name(name, here, door, walk))
+
+
+def _doors(asked: Asked, entries: Sequence[Entry]) -> list[Destination]:
+    """The ports in question: the one asked for, else those of the entries, each once."""
+    ports = [asked.port] if asked.port else dict.fromkeys(port for entry in entries for port in entry.ports)
+    return [Destination(_STAND_IN, asked.transport, port) for port in ports]
+
+
+def _other_ways(rules: Rules, name: str, ways: Sequence[_Way]) -> list[SpokenFirst]:
+    """Through a proxy; and that QUIC is no way, where a browser would try it."""
+    ports = [each.door.port for each in ways if each.door.transport is Transport.TCP]
+    quic = [QUIC] if QUIC_PORT in ports else []
+    return [*through_proxies(name, ports, rules.policy.proxies), *quic]
+
+
+def _name_sentence(name: str, entry: Entry, way: _Way, addresses: Sequence[str]) -> str:
+    if way.walk.verdict is not Verdict.ACCEPT:
+        port = f"{way.door.transport.value}/{way.door.port}"
+        why = f": {QUIC.sentence}" if way.walk.reason is Reason.QUIC_REFUSED else ""
+        return f"{name} is listed by entry {entry.id} ({entry.pattern}), but {port} is shut{why}"
+    state = f"now {', '.join(addresses)}" if addresses else "no address learned yet, the next query opens it"
+    named = way.first.how in (How.TLS_SERVER_NAME, How.HTTP_HOST)
+    needed = ", to connections that name it first" if named else ""
+    return f"{name} is open by entry {entry.id} ({entry.pattern}){needed}: {state}"
 
 
 def _explain_address(rules: Rules, asked: Asked, address: Address) -> Explanation:
@@ -104,7 +168,17 @@ def _explain_address(rules: Rules, asked: Asked, address: Address) -> Explanatio
     walk = _walk(rules, door)
     entry, name = _owner(rules, door) if walk.verdict is Verdict.ACCEPT else (None, None)
     sentence = _sentence(door, walk, entry, name)
-    return Explanation(walk.verdict, walk.reason, _rule_shown(rules, walk), entry, name, sentence)
+    here = [each for each in rules.learned if each.destination == door]
+    first = (to_address([each.name for each in here], [each.entry for each in here], door, walk),)
+    return Explanation(
+        walk.verdict,
+        walk.reason,
+        _rule_shown(rules, walk),
+        entry,
+        name,
+        sentence,
+        first_bytes=to_proxy(door) if walk.reason is Reason.PROXY else first,
+    )
 
 
 def _sentence(door: Destination, walk: Walk, entry: str | None, name: str | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from isolator.core.compiler import compile_policy
-from isolator.model.event import Alert
+from isolator.model.event import Alert, Refusal
 from isolator.model.order import HostState, IsolationOrder
 from isolator.model.ruleset import ObservedTable
 from isolator.model.verdict import Reason
@@ -13,6 +13,7 @@ from isolator.service.controller import Controller
 from isolator.service.destination import parse_destination
 from isolator.service.explain import Explanation, Rules, explain
 from isolator.service.policy_builder import build_policy
+from isolator.service.refusals import about
 
 DROPPING = frozenset(
     {
@@ -55,6 +56,7 @@ def status(controller: Controller, *, just_verified: bool = False) -> dict[str, 
     The kernel is asked now, or was by the order that ended this instant (`just_verified`).
     """
     isolation = controller.isolation
+    refused, forgotten = controller.gate.refusals()
     observed = controller.enforcement.listing if just_verified else controller.enforcement.observe()
     verified = False
     if just_verified and controller.state is HostState.ISOLATED:
@@ -87,6 +89,8 @@ def status(controller: Controller, *, just_verified: bool = False) -> dict[str, 
         },
         "learned": _learned(controller),
         "alerts": [_alert(each) for each in controller.gate.alerts()],
+        "refused": [_refusal(each) for each in refused],
+        "refused_forgotten": forgotten,
         "counters": _counters(controller, observed),
         "queue": dict(controller.outside.queue.statistics()),
         "flow_queue": dict(controller.outside.flow_queue.statistics()),
@@ -120,6 +124,18 @@ def _alert(alert: Alert) -> dict[str, Any]:
     }
 
 
+def _refusal(refusal: Refusal) -> dict[str, Any]:
+    return {
+        "reason": refusal.reason.value,
+        "name": refusal.name,
+        "destination": str(refusal.destination),
+        "entry": refusal.entry,
+        "count": refusal.count,
+        "first_at": refusal.first_at,
+        "last_at": refusal.last_at,
+    }
+
+
 def _counters(controller: Controller, observed: ObservedTable | None) -> dict[str, dict[str, int]]:
     accepted: dict[str, int] = {}
     dropped: dict[str, int] = {}
@@ -139,7 +155,14 @@ def explanation(controller: Controller, text: str) -> dict[str, Any]:
     found = explain(_rules(controller), asked)
     shown = _shown(found)
     if inside:
-        return {"destination": text, "state": controller.state.value, "during": "isolation", **shown}
+        refused = about(controller.gate.refusals()[0], asked)
+        return {
+            "destination": text,
+            "state": controller.state.value,
+            "during": "isolation",
+            **shown,
+            "refused": [_refusal(each) for each in refused],
+        }
     return {
         "destination": text,
         "state": controller.state.value,
@@ -162,6 +185,10 @@ def _shown(found: Explanation) -> dict[str, Any]:
         "pattern": found.pattern,
         "addresses": list(found.addresses),
         "sentence": found.sentence,
+        "first_bytes": [
+            {"at": each.at, "how": each.how.value, "sentence": each.sentence, "through": each.through}
+            for each in found.first_bytes
+        ],
     }
 
 
