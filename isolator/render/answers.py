@@ -5,14 +5,17 @@ Keys that came later may be missing: after an upgrade an agent of before answers
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _REASONS_SHOWN = 4
 """Of the packets that were refused; `--json` has all."""
 
-_REFUSALS_SHOWN = 5
+_REFUSALS_SHOWN = 8
 """Of the names that were refused; `--json` has all that are remembered."""
+
+_NAME_SHOWN = 40
+"""Characters of a name in a table, from its end: there is whose name it is."""
 
 
 def shown_released(answer: Any) -> str:
@@ -93,19 +96,15 @@ def shown_explanation(answer: Any) -> str:
         through = f" through the proxy {each['through']}" if each["through"] else ""
         lines.append(f"  on wire  {each['at']}{through}: {each['sentence']}")
     refused = answer.get("refused", ())
-    lines += map(_shown_refusal, refused[:_REFUSALS_SHOWN])
+    for each in refused[:_REFUSALS_SHOWN]:
+        times = "once" if each["count"] == 1 else f"{each['count']} times"
+        where = f"{each['name'] or 'no name'} at {each['destination']}"
+        lines.append(f"  refused  {times}, last at {each['last_at']}: {each['reason']}, {where}")
     if len(refused) > _REFUSALS_SHOWN:
-        lines.append(f"  refused  and {len(refused) - _REFUSALS_SHOWN} others (all with --json)")
+        lines.append(f"           and {len(refused) - _REFUSALS_SHOWN} others (all with --json)")
+    if refused:
+        lines.append("           which process asked is not known")
     return "\n".join(lines)
-
-
-def _shown_refusal(each: Any) -> str:
-    times = "once" if each["count"] == 1 else f"{each['count']} times"
-    where = f"{each['name'] or 'no name'} at {each['destination']}"
-    return (
-        f"  refused  {times}, last at {each['last_at']}: {each['reason']}, {where}; "
-        "which process asked is not known"
-    )
 
 
 def shown_doctor(answer: Any) -> str:
@@ -120,24 +119,35 @@ def shown_doctor(answer: Any) -> str:
 
 
 def _shown_refused(status: Any) -> list[str]:
-    """The latest names that were refused, as a table: the name comes last, because it may be long."""
+    """Names that were refused lately, as a table; of each reason the latest at least."""
     refused = status.get("refused")
     if not refused:
         return []
-    latest = refused[:_REFUSALS_SHOWN]
-    rows = [("times", "last", "reason", "to", "name")]
+    chosen = _chosen(refused)
+    rows = [("times", "name", "reason", "to", "last")]
     rows += [
-        (str(each["count"]), each["last_at"], each["reason"], each["destination"], each["name"] or "-")
-        for each in latest
+        (str(each["count"]), _cut(each["name"] or "-"), each["reason"], each["destination"], each["last_at"])
+        for each in chosen
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    known = f"the latest {len(latest)} of {len(refused)}" if len(latest) < len(refused) else "the latest"
-    lost = f", {status['refused_forgotten']} older ones are forgotten" if status["refused_forgotten"] else ""
-    lines = [f"  refused   {known}{lost} (`isolator explain NAME` says more)"]
-    for row in rows:
-        cells = "  ".join(cell.ljust(width) for cell, width in zip(row[1:4], widths[1:], strict=True))
-        lines.append(f"    {row[0].rjust(widths[0])}  {cells}  {row[4]}")
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    some = f", {len(chosen)} of {len(refused)} shown" if len(chosen) < len(refused) else ""
+    lost = f", {status['refused_forgotten']} older ones forgotten" if status["refused_forgotten"] else ""
+    lines = [f"  refused   lately{some}{lost} (`isolator explain NAME` says more):"]
+    for times, *cells in rows:
+        padded = (cell.ljust(width) for cell, width in zip(cells, widths[1:], strict=True))
+        lines.append(f"    {times.rjust(widths[0])}  {'  '.join(padded)}".rstrip())
     return lines
+
+
+def _chosen(refused: Sequence[Any]) -> list[Any]:
+    """The latest of each reason, so that one flood does not hide the rest, then the latest of all."""
+    first = {each["reason"]: place for place, each in reversed(list(enumerate(refused)))}
+    places = [*sorted(first.values()), *(set(range(len(refused))) - set(first.values()))]
+    return [refused[place] for place in sorted(places[:_REFUSALS_SHOWN])]
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _NAME_SHOWN else "..." + name[3 - _NAME_SHOWN :]
 
 
 def _shown_dropped(counted: Mapping[str, int]) -> str:

@@ -103,8 +103,8 @@ class Refusals:
 
     def _tell(self, found: Refusal) -> None:
         LOG.info(
-            "refused %s: %s to %s, %d times since %s; %d refusals for this reason so far, %d distinct",
-            found.reason.value, found.name or "-", found.destination, found.count, found.first_at,
+            "refused %s: %s to %s, %d so far; for this reason %d, %d of them distinct",
+            found.reason.value, found.name or "-", found.destination, found.count,
             self._total[found.reason], self._distinct[found.reason],
         )  # fmt: skip
 

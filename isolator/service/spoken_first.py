@@ -69,15 +69,11 @@ def to_address(names: Sequence[str], entries: Iterable[str], door: Destination, 
     shown = ", ".join(names[:_FEW]) + (", ..." if len(names) > _FEW else "")
     if door.transport is Transport.UDP:
         return SpokenFirst(_at(door), How.NOTHING, f"nothing is named in datagrams; learned for {shown}")
+    listed = f"{shown}, or what else the same entries cover"
     if door.port in HTTP_PORTS:
-        return SpokenFirst(
-            _at(door), How.HTTP_HOST, f"each request has to name a listed host; learned for {shown}"
-        )
-    return SpokenFirst(
-        _at(door),
-        How.TLS_SERVER_NAME,
-        f"the TLS hello has to name a listed host (server name, SNI); learned for {shown}",
-    )
+        return SpokenFirst(_at(door), How.HTTP_HOST, f"each request has to name in Host {listed}")
+    sentence = f"the TLS hello has to name (server name, SNI) {listed}"
+    return SpokenFirst(_at(door), How.TLS_SERVER_NAME, sentence)
 
 
 def through_proxies(name: str, ports: Iterable[int], proxies: Sequence[ProxyEndpoint]) -> list[SpokenFirst]:

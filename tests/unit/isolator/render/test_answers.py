@@ -45,20 +45,30 @@ class TestStatus:
     def test_the_latest_refusals_are_a_table(self) -> None:
         refused = [refusal("www.evil.test", 12), refusal(None, 3, "tls_name_missing")]
         assert shown_status(status(refused=refused)).splitlines()[-4:] == [
-            "  refused   the latest (`isolator explain NAME` says more)",
-            "    times  last                  reason                to                  name",
-            "       12  2026-01-01T00:01:00Z  tls_name_not_allowed  tcp://20.1.2.3:443  www.evil.test",
-            "        3  2026-01-01T00:01:00Z  tls_name_missing      tcp://20.1.2.3:443  -",
+            "  refused   lately (`isolator explain NAME` says more):",
+            "    times  name           reason                to                  last",
+            "       12  www.evil.test  tls_name_not_allowed  tcp://20.1.2.3:443  2026-01-01T00:01:00Z",
+            "        3  -              tls_name_missing      tcp://20.1.2.3:443  2026-01-01T00:01:00Z",
         ]
 
     def test_of_many_a_few_are_shown_and_the_rest_is_told(self) -> None:
-        answer = status(refused=[refusal(f"{n}.test") for n in range(50)], refused_forgotten=7)
+        """One of each reason at least: a flood of one does not hide the others."""
+        flood = [refusal(f"{number}.{'x' * 60}.evil.test") for number in range(48)]
+        others = [refusal("b.test", 1, "dns_name_not_allowed"), refusal("c.test", 1, "tls_name_elsewhere")]
+        answer = status(refused=[*flood[:30], others[0], *flood[30:], others[1]], refused_forgotten=7)
         lines = shown_status(answer).splitlines()
-        (title,) = [line for line in lines if "refused" in line]
-        assert title == (
-            "  refused   the latest 5 of 50, 7 older ones are forgotten (`isolator explain NAME` says more)"
+        assert lines[-10] == (
+            "  refused   lately, 8 of 50 shown, 7 older ones forgotten (`isolator explain NAME` says more):"
         )
-        assert [line.split()[-1] for line in lines[-5:]] == [f"{n}.test" for n in range(5)]
+        assert [line.split()[2] for line in lines[-8:]] == [
+            *["tls_name_not_allowed"] * 6, "dns_name_not_allowed", "tls_name_elsewhere",
+        ]  # fmt: skip
+        assert lines[-8].split()[1] == "..." + "x" * 27 + ".evil.test"
+
+    def test_more_reasons_than_rows(self) -> None:
+        refused = [refusal("a.test", 1, f"reason_{number}") for number in range(12)]
+        lines = shown_status(status(refused=refused)).splitlines()
+        assert [line.split()[2] for line in lines[-8:]] == [f"reason_{number}" for number in range(8)]
 
     def test_the_controller_stays_the_last_word(self) -> None:
         controller = {"enrolled": False, "url": "https://c"}
@@ -87,7 +97,7 @@ class TestExplain:
         ]
         refused = [refusal("a.svc.test", 12, "tls_name_elsewhere"), refusal(None, 1, "tls_name_missing")]
         last = "last at 2026-01-01T00:01:00Z"
-        where = " at tcp://20.1.2.3:443; which process asked is not known"
+        where = " at tcp://20.1.2.3:443"
         assert shown_explanation(explanation(first_bytes=first, refused=refused)).splitlines() == [
             "a.svc.test is open",
             "  verdict  accept (learned_address)",
@@ -97,13 +107,14 @@ class TestExplain:
             "  on wire  tcp/443 through the proxy 10.0.0.8:3128: CONNECT",
             f"  refused  12 times, {last}: tls_name_elsewhere, a.svc.test{where}",
             f"  refused  once, {last}: tls_name_missing, no name{where}",
+            "           which process asked is not known",
         ]
 
     def test_of_many_refusals_the_latest_are_shown(self) -> None:
         answer = explanation(refused=[refusal(f"{number}.test") for number in range(50)])
         lines = shown_explanation(answer).splitlines()
-        assert "4.test at" in lines[-2]
-        assert lines[-1] == "  refused  and 45 others (all with --json)"
+        assert "7.test at" in lines[-3]
+        assert lines[-2] == "           and 42 others (all with --json)"
 
     def test_outside_an_isolation_it_is_about_one(self) -> None:
         inside = explanation(verdict="reject", reason="dns_name_not_allowed", entry=None)
