@@ -173,6 +173,7 @@ def explanation(controller: Controller, text: str) -> dict[str, Any]:
         "entry": None,
         "sentence": f"the host is not isolated; if it were: {found.sentence}",
         "if_isolated": shown,
+        "refused": [],
     }
 
 

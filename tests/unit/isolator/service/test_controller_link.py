@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 
 import pytest
 
@@ -12,10 +13,10 @@ from isolator.core.policy_document import encode_order
 from isolator.core.signed import machine_id_of
 from isolator.model.exclusion import Direction, Exclusion
 from isolator.model.failure import FailureCode
-from isolator.model.flow import Transport
+from isolator.model.flow import Destination, Transport
 from isolator.model.order import HostState, IsolationOrder
 from isolator.model.signed import Envelope
-from isolator.model.verdict import Reason
+from isolator.model.verdict import Decision, Reason, Verdict
 from isolator.service.dns_learner import DnsLearner
 from tests.fakes.controller_keys import ControllerKeys, instant
 from tests.unit.isolator.service.link_world import World, eventually
@@ -148,6 +149,25 @@ def test_an_alert_is_told_at_once_and_once(world: World) -> None:
     assert len(world.far.machine.reports) == count
     (shown,) = agent.answer({"do": "status"})["result"]["alerts"]  # type: ignore[index]
     assert shown["count"] == 2
+
+
+def test_what_programs_here_wanted_is_not_told(world: World) -> None:
+    """Names that were refused are for whoever is root here: the status has them, no report does."""
+    agent = world.enrolled()
+    assert agent.answer({"do": "isolate", "order": encode_order(IsolationOrder())})["ok"]
+    gate = agent.controller.gate
+    assert isinstance(gate, DnsLearner)
+    door = Destination(ip_address("20.1.2.3"), Transport.TCP, 443)
+    world.far.wait_for(lambda: world.far.machine.reports[-1]["state"] == "isolated")
+    gate._refusals.note(Decision(Verdict.REJECT, Reason.TLS_NAME_NOT_ALLOWED, None, "private.test"), door)
+    world.host.backend.table = None  # a repair is reported
+    agent._tick()
+    world.far.wait_for(lambda: world.far.machine.reports[-1]["repairs"] >= 1)
+    assert "private.test" in str(agent.answer({"do": "status"}))
+    assert "private.test" in str(agent.answer({"do": "explain", "destination": "private.test"}))
+    assert "private.test" not in str(world.far.machine.reports)
+    assert agent.answer({"do": "release"})["ok"]
+    assert "private.test" not in str(agent.answer({"do": "status"}))
 
 
 def test_a_repair_is_told_at_once(world: World) -> None:
