@@ -3,33 +3,57 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from isolator.core.compiler import EMBEDDED, LEARNED, SEEN, SETS
+from isolator.core.purpose_seal import UNSEALED, PurposeSeal
 from isolator.model.flow import Destination, LearnedAddress
 from isolator.model.ruleset import AddressSet, Element
 
 FLOW_LIFETIME_S = 86_400
 """How long a flow that was opened in time may go on after its DNS answer has expired."""
 
+Purposes = Mapping[str, float]
+"""For which entries a door was learned, by id, each with the instant until which it is open."""
 
-def elements_of(learned: Iterable[LearnedAddress], *, now: float) -> list[tuple[AddressSet, Element]]:
-    """The elements that open the addresses: new connections, open flows, path-MTU errors.
+
+def elements_of(
+    learned: Iterable[LearnedAddress],
+    *,
+    now: float,
+    seal: PurposeSeal = UNSEALED,
+    known: Callable[[Destination], Purposes] | None = None,
+) -> list[tuple[AddressSet, Element]]:
+    """The elements that open the addresses, as `door_elements`, each door once.
+
+    `known` gives what else has a door open already: an element says for all of them what it is there for.
+    """
+    doors: dict[Destination, dict[str, float]] = {}
+    for each in learned:
+        held = doors.get(each.destination)
+        if held is None:
+            held = doors[each.destination] = {} if known is None else dict(known(each.destination))
+        held[each.entry] = max(each.expires_at, held.get(each.entry, -math.inf))
+    return [
+        made for door, purposes in doors.items() for made in door_elements(door, purposes, now=now, seal=seal)
+    ]
+
+
+def door_elements(
+    door: Destination, purposes: Purposes, *, now: float, seal: PurposeSeal
+) -> tuple[tuple[AddressSet, Element], ...]:
+    """The elements that open one door: new connections, open flows, path-MTU errors.
 
     One that has expired already gets one second, so that the order of clock and answer cannot matter.
     """
-    made: list[tuple[AddressSet, Element]] = []
-    for each in learned:
-        door = each.destination
-        version = door.address.version
-        alive = max(1, math.ceil(each.expires_at - now))
-        outlives = max(alive, FLOW_LIFETIME_S)
-        made += [
-            (SETS[LEARNED[version]], Element(door, alive)),
-            (SETS[SEEN[version]], Element(door, outlives)),
-            (SETS[EMBEDDED[version]], Element(door.address, outlives)),
-        ]
-    return made
+    version = door.address.version
+    alive = max(1, math.ceil(max(purposes.values()) - now))
+    outlives = max(alive, FLOW_LIFETIME_S)
+    return (
+        (SETS[LEARNED[version]], Element(door, alive, seal.write(door, purposes))),
+        (SETS[SEEN[version]], Element(door, outlives)),
+        (SETS[EMBEDDED[version]], Element(door.address, outlives)),
+    )
 
 
 def by_set(elements: Iterable[tuple[AddressSet, Element]]) -> dict[str, tuple[Element, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from isolator.core.doors import Opening
@@ -72,12 +72,16 @@ _LISTED = ""
 class LearnedNames:
     """The bounded table of bindings (name, destination). Not thread-safe; `now` is CLOCK_BOOTTIME seconds."""
 
-    __slots__ = ("_buckets", "_elements", "_limits", "_names", "_pinned", "_shares", "_size", "_swept_to")
+    __slots__ = (
+        *("_buckets", "_elements", "_inherited", "_limits"),
+        *("_names", "_pinned", "_shares", "_size", "_swept_to"),
+    )
 
     def __init__(self, limits: NameLimits | None = None) -> None:
         self._limits = limits or NameLimits()
         self._names: dict[str, OrderedDict[Destination, _Binding]] = {}
         self._elements: dict[Address, dict[Destination, _Element]] = {}
+        self._inherited: dict[Destination, Mapping[str, float]] = {}
         self._shares: dict[str, OrderedDict[_Binding, None]] = {}
         self._buckets: dict[int, dict[_Binding, None]] = {}
         self._pinned: set[str] = set()
@@ -103,10 +107,18 @@ class LearnedNames:
         """Forget everything: the kernel's sets are gone, or are about to be made anew."""
         self._names.clear()
         self._elements.clear()
+        self._inherited.clear()
         self._shares.clear()
         self._buckets.clear()
         self._pinned.clear()
         self._size = 0
+
+    def inherit(self, doors: Mapping[Destination, Mapping[str, float]]) -> None:
+        """Take over doors that are in the kernel without their names: each with its entries, until when.
+
+        They stay until their time is over, everything is forgotten or a policy comes that cannot judge them.
+        """
+        self._inherited = dict(doors)
 
     def propose(
         self,
@@ -120,9 +132,9 @@ class LearnedNames:
         """Give what to learn from (address, TTL) pairs; changes nothing.
 
         A lifetime is the TTL and a grace, between floor and ceiling. What the kernel holds long enough is not
-        renewed: for the time the asker may keep the answer, and for half of the lifetime. So an element is
-        never shortened, and a name asked a thousand times a second costs the kernel one update in a while.
-        `anew` renews all, for a kernel that may hold nothing yet.
+        renewed: for the time the asker may keep the answer, and for half of the lifetime. So a name asked a
+        thousand times a second costs the kernel one update in a while. What counts is the entry's own time,
+        which the kernel has beside the element. `anew` renews all, for a kernel that may hold nothing yet.
         """
         renewed: list[LearnedAddress] = []
         known: list[LearnedAddress] = []
@@ -135,11 +147,12 @@ class LearnedNames:
                 destination = Destination(address, door.transport, door.port)
                 binding = mine.get(destination)
                 element = binding.element if binding else there.get(destination)
-                if element is None or element.until < enough or anew:
-                    until = now + lifetime if element is None else max(now + lifetime, element.until)
+                held = -math.inf if element is None else element.entries.get(door.entry, -math.inf)
+                if held < enough or anew:
+                    until = max(now + lifetime, held)
                     renewed.append(LearnedAddress(destination, opening.name, door.entry, until))
                 elif binding is None or binding.learned.expires_at < enough:
-                    until = min(now + lifetime, element.until)
+                    until = min(now + lifetime, held)
                     known.append(LearnedAddress(destination, opening.name, door.entry, until))
         return Proposal(tuple(renewed), tuple(known), self._is_listed(opening))
 
@@ -188,15 +201,33 @@ class LearnedNames:
         Costs the same however many names there are at the address.
         """
         element = self._elements.get(destination.address, _NO_ELEMENTS).get(destination)
-        if element is None:
-            return False
-        return (element.until if entry is None else element.entries.get(entry, -math.inf)) >= at
+        inherited = self._inherited.get(destination, _NO_ENTRIES)
+        if entry is not None:
+            held = _NO_ENTRIES if element is None else element.entries
+            return max(held.get(entry, -math.inf), inherited.get(entry, -math.inf)) >= at
+        return (element is not None and element.until >= at) or any(
+            until >= at for until in inherited.values()
+        )
+
+    def purposes(self, destination: Destination, now: float) -> dict[str, float]:
+        """Give the entries for which the destination is open now, each until when; empty when it is not."""
+        element = self._elements.get(destination.address, _NO_ELEMENTS).get(destination)
+        held = dict(_NO_ENTRIES if element is None else element.entries)
+        for entry, until in self._inherited.get(destination, _NO_ENTRIES).items():
+            held[entry] = max(until, held.get(entry, -math.inf))
+        return {entry: until for entry, until in held.items() if until >= now}
+
+    def doors(self) -> tuple[Destination, ...]:
+        """Give every destination on record, each once; some may have expired."""
+        learned = (door for there in self._elements.values() for door in there)
+        return tuple(dict.fromkeys((*learned, *self._inherited)))
 
     def retain(
         self, opening_of: Callable[[str], Opening | None], usable: UsableAddresses, now: float
     ) -> tuple[LearnedAddress, ...]:
         """Drop what a new policy does not open; gives what no name keeps open any more, each door once."""
         self._pinned = {name for name in self._pinned if opening_of(name) is not None}
+        self._inherited.clear()
         closed: dict[Destination, LearnedAddress] = {}
         # What is kept is put again below; an entry's id may mean something else in the new policy.
         for there in self._elements.values():
@@ -308,3 +339,4 @@ def _note_entry(element: _Element, learned: LearnedAddress) -> None:
 
 _NOTHING: OrderedDict[Destination, _Binding] = OrderedDict()
 _NO_ELEMENTS: dict[Destination, _Element] = {}
+_NO_ENTRIES: dict[str, float] = {}

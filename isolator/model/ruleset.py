@@ -60,10 +60,14 @@ ElementKey = Destination | NetworkKey | Address
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """One set element; `timeout_s` None means it stays until deleted."""
+    """One set element; `timeout_s` None means it stays until deleted.
+
+    The kernel keeps `comment` as it came with the element: adding one that is there leaves it alone.
+    """
 
     key: ElementKey
     timeout_s: int | None = None
+    comment: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ _ELEMENTS_A_LINE = 400
 
 
 def element_text(element: Element) -> str:
-    """One set element as nft reads it, with its timeout when it has one."""
+    """One set element as nft reads it, with its timeout and comment when it has them."""
     key = element.key
     if isinstance(key, Destination):
         text = f"{key.address} . {key.transport.value} . {key.port}"
@@ -60,7 +60,12 @@ def element_text(element: Element) -> str:
         text = f"{key.network} . {key.transport.value} . {key.port}"
     else:
         text = str(key)
-    return text if element.timeout_s is None else f"{text} timeout {element.timeout_s}s"
+    return text + _options_text(element)
+
+
+def _options_text(element: Element) -> str:
+    timeout = "" if element.timeout_s is None else f" timeout {element.timeout_s}s"
+    return timeout if element.comment is None else f'{timeout} comment "{element.comment}"'
 
 
 def rule_text(rule: Rule, queue_number: int = 0) -> str:
@@ -159,7 +164,7 @@ def _in_set(spec: AddressSet, element: Element) -> str:
     if isinstance(element.key, Destination | NetworkKey):
         raise TypeError(f"set {spec.name} holds addresses, not {element.key}")
     number = f"0x{int(element.key):0{element.key.max_prefixlen // 4}x}"
-    return number if element.timeout_s is None else f"{number} timeout {element.timeout_s}s"
+    return number + _options_text(element)
 
 
 def set_text(spec: AddressSet) -> str:

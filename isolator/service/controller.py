@@ -7,6 +7,7 @@ and after it is read back, so that whoever finds it later knows what was wanted.
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,8 +16,9 @@ from typing import Protocol
 
 from isolator.core.compiler import compile_policy
 from isolator.core.control_check import cut_doors
-from isolator.core.learned_elements import by_set, elements_of
+from isolator.core.learned_elements import Purposes, by_set, elements_of
 from isolator.core.lifecycle import Event, ImpossibleEventError, step
+from isolator.core.purpose_seal import UNSEALED, PurposeSeal
 from isolator.model.config import AgentConfig
 from isolator.model.event import Alert, EventKind, HostEvent, Refusal
 from isolator.model.failure import FailureCode, IsolatorError
@@ -44,6 +46,7 @@ from isolator.ports import (
 )
 from isolator.service import journal
 from isolator.service.enforcement import Enforcement
+from isolator.service.inheritance import Inheritance
 from isolator.service.journal import Expiry, Isolation, Record
 from isolator.service.name_cache import NameCache
 from isolator.service.policy_builder import (
@@ -76,8 +79,12 @@ class NameGate(Protocol):
         """Give up connections that say too little for too long."""
         ...
 
-    def inherit(self, doors: Mapping[Destination, float]) -> None:
-        """Take over doors, each until an instant, that an agent before had opened."""
+    def inherit(self, doors: Mapping[Destination, Purposes]) -> None:
+        """Take over doors that an agent before had opened, each for its entries."""
+        ...
+
+    def restate(self) -> None:
+        """Put all that is open into the kernel again, with the entries it is open for."""
         ...
 
     def spare(self, flows: Iterable[FlowKey]) -> None:
@@ -88,7 +95,9 @@ class NameGate(Protocol):
         """Forget who was approved: the rules were away for a while."""
         ...
 
-    def replace_policy(self, policy: Policy, own_addresses: Sequence[Address]) -> Sequence[LearnedAddress]:
+    def replace_policy(
+        self, policy: Policy, own_addresses: Sequence[Address], seal: PurposeSeal = UNSEALED
+    ) -> Sequence[LearnedAddress]:
         """Judge by another policy from now on; gives the learned addresses it no longer covers."""
         ...
 
@@ -156,6 +165,7 @@ class Controller:
         load_config: Callable[[], AgentConfig],
         load_list: LoadList,
         queue_number: int,
+        new_key: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self.outside = outside
         self.gate = gate
@@ -165,6 +175,7 @@ class Controller:
         self.load_config = load_config
         self.load_list = load_list
         self._queue_number = queue_number
+        self._new_key = new_key
         self._lock = threading.RLock()
         self._checked = False
         self.control_ok = True
@@ -185,7 +196,8 @@ class Controller:
             built = build_policy(order, config, facts, self.load_list)
             self._need_capabilities()
             expiry = self._expiry(order)
-            isolation = Isolation(order, built.policy, built.lists, self.outside.clock.utc_now(), expiry)
+            since, key = self.outside.clock.utc_now(), self._new_key(journal.KEY_LENGTH)
+            isolation = Isolation(order, built.policy, built.lists, since, expiry, key)
             if follow is HostState.ISOLATING:
                 return self._isolate(isolation, facts.own_addresses)
             if self.isolation is None:
@@ -297,7 +309,7 @@ class Controller:
         """Rules stand but nobody knows whose order they keep: this order takes their place, no gap."""
         ruleset = compile_policy(isolation.policy, self._queue_number)
         self.enforcement.check(ruleset)
-        self.gate.replace_policy(isolation.policy, own)
+        self._judge_by(isolation, own)
         # The rules that stand send our own look-ups to the gate: it must listen before they are made.
         self._open_queues()
         try:
@@ -313,6 +325,7 @@ class Controller:
             self.isolation = self.ruleset = None
             raise
         ended = self.enforcement.replace(ruleset, learned)
+        self.gate.restate()
         self.gate.spare(self.enforcement.take_spared())
         self._tell_isolated(EventKind.ISOLATED, isolation)
         return self._outcome(changed=True, ended=ended)
@@ -321,7 +334,7 @@ class Controller:
         self, old: Isolation, isolation: Isolation, built: BuiltPolicy, own: Sequence[Address]
     ) -> Outcome:
         was = self.ruleset
-        isolation = replace(isolation, since=old.since)
+        isolation = replace(isolation, since=old.since, key=old.key)
         wanted = compile_policy(built.policy, self._queue_number)
         if was is not None and built.policy == old.policy and not self.enforcement.verify(was):
             self.isolation = isolation
@@ -351,15 +364,19 @@ class Controller:
     def _commit_update(
         self, isolation: Isolation, was: Ruleset | None, wanted: Ruleset, own: Sequence[Address]
     ) -> EndedFlows:
-        """Narrow the gate before the kernel, so that nothing can be learned for an entry that goes."""
-        forget = self.gate.replace_policy(isolation.policy, own)
+        """Narrow the gate before the kernel, so that nothing can be learned for an entry that goes.
+
+        Last the kernel is told anew for which entries the addresses are that both policies open.
+        """
+        forget = self._judge_by(isolation, own)
         add = self._preload(isolation)
         if was is None or self.enforcement.verify(was):
-            self.enforcement.inherited = ()
+            self.enforcement.inherited = Inheritance()
             ended = self.enforcement.replace(wanted, self._learned())
             self.gate.spare(self.enforcement.take_spared())
         else:
             ended = self.enforcement.update(was, wanted, add=add, forget=forget, keep=self._learned())
+        self.gate.restate()
         self.ruleset = wanted
         return ended
 
@@ -424,19 +441,20 @@ class Controller:
                 self._left(isolation.expiry), self.outside.clock.boottime(), self.outside.clock.boot_id()
             )
             isolation = self.isolation = replace(isolation, expiry=left)
+        if not isolation.key:
+            isolation = self.isolation = replace(isolation, key=self._new_key(journal.KEY_LENGTH))
         own = self.outside.inspector.facts().own_addresses
         assert self.ruleset is not None
         if armed:
             # The rules stand: what is open stays open, what was damaged is mended first, and our own
             # look-ups go through the gate, which therefore listens before they are made.
+            self._judge_by(isolation, own)
             self.enforcement.inherit()
-            self.gate.replace_policy(isolation.policy, own)
-            self.gate.inherit(self.enforcement.inherited_doors())
+            self.gate.inherit(self.enforcement.inherited.doors)
             self._open_queues()
             self.enforcement.repair(self.ruleset, ())
             self._preload(isolation)
-            now = self.outside.clock.boottime()
-            self.outside.backend.learn(elements_of(self._learned(), now=now))
+            self.gate.restate()
             self._spare_older(self.ruleset, finished=record.state is HostState.ISOLATED)
         else:
             learned = self._fill_gate(isolation, own)
@@ -538,9 +556,16 @@ class Controller:
     def _fill_gate(self, isolation: Isolation, own: Sequence[Address]) -> Sequence[LearnedAddress]:
         """The gate anew for this isolation, with the names that are known in advance."""
         self.gate.forget()
-        self.gate.replace_policy(isolation.policy, own)
+        self._judge_by(isolation, own)
         self._preload(isolation)
         return self._learned()
+
+    def _judge_by(self, isolation: Isolation, own: Sequence[Address]) -> Sequence[LearnedAddress]:
+        """Have the gate go by an isolation's policy; gives what that no longer opens."""
+        policy = isolation.policy
+        seal = PurposeSeal(isolation.key, self.outside.clock.boot_id(), policy.entries)
+        self.enforcement.seal = seal
+        return self.gate.replace_policy(policy, own, seal)
 
     def _preload(self, isolation: Isolation) -> Sequence[LearnedAddress]:
         answers = self._answers(isolation.policy, isolation.order.geo)
@@ -628,15 +653,16 @@ class Controller:
         """An update failed: the isolation before it is put back, never less."""
         LOG.error("update failed in %s (%s): the isolation before stays", error.operation, error.code.value)
         self.isolation = old
-        self.enforcement.inherit()
         self._fill_gate(old, own)
-        self.gate.inherit(self.enforcement.inherited_doors())
+        self.enforcement.inherit()
+        self.gate.inherit(self.enforcement.inherited.doors)
         self.gate.spare(self.enforcement.excluded_flows(self._learned()))
         self.ruleset = was or compile_policy(old.policy, self._queue_number)
         self._save(HostState.ISOLATED)
         if self.enforcement.verify(self.ruleset):
             self.enforcement.replace(self.ruleset, self._learned())
             self.gate.spare(self.enforcement.take_spared())
+        self.gate.restate()
 
     def _release_failed(self, error: IsolatorError) -> None:
         """A release that failed leaves the host isolated, as it was."""

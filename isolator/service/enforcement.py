@@ -5,15 +5,15 @@ Every change is a transaction of `core.plan`; after each the kernel is read back
 
 from __future__ import annotations
 
-import math
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from isolator.core import plan
-from isolator.core.compiler import EMBEDDED, LEARNED, SEEN, SETS
 from isolator.core.learned_elements import by_set, doors_of, elements_of
+from isolator.core.purpose_seal import UNSEALED, PurposeSeal
 from isolator.core.trace import trace
 from isolator.model.failure import FailureCode, IsolatorError
 from isolator.model.flow import Destination, LearnedAddress, Packet, Transport
@@ -21,7 +21,6 @@ from isolator.model.ruleset import (
     AddElements,
     AddressSet,
     Element,
-    ElementKey,
     ObservedTable,
     Ruleset,
     Transaction,
@@ -30,11 +29,12 @@ from isolator.model.segment import FlowKey
 from isolator.model.verdict import Verdict
 from isolator.ports import Clock, EndedFlows, FilterBackend, FlowTable
 from isolator.render.nft import expected_table
+from isolator.service.inheritance import Inheritance, take_stock
 from isolator.service.policy_builder import CONTROL_LIST, EXCLUSION_LIST
 
 T = TypeVar("T")
 
-_TIMED = (*LEARNED.values(), *SEEN.values(), *EMBEDDED.values())
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -54,9 +54,11 @@ class Enforcement:
     """Connections that the last isolation left alone although nobody has heard whom they named."""
     on_gap: Callable[[], None] = lambda: None
     """Called before rules that somebody took away whole are armed again: anything passed in between."""
-    inherited: tuple[tuple[AddressSet, ElementKey, float], ...] = ()
-    """Learned elements that are in the kernel although nobody knows their names any more, with the boot
-    time until when. They are kept as they are; a new policy cannot judge them and drops them."""
+    seal: PurposeSeal = UNSEALED
+    """Writes beside each learned door for which entries it is open, and reads it."""
+    inherited: Inheritance = field(default_factory=Inheritance)
+    """What is in the kernel although nobody knows its names any more. It is kept as it is; a new policy
+    cannot judge it and drops it."""
 
     def observe(self) -> ObservedTable | None:
         """Our table as the kernel has it."""
@@ -67,22 +69,17 @@ class Enforcement:
         self.backend.check(plan.replace(ruleset, {}))
 
     def inherit(self) -> None:
-        """Take over what an agent before, or a gate that has been emptied, had put into the kernel."""
-        now = self.clock.boottime()
-        self.inherited = tuple(
-            (SETS[name], each.key, now + each.timeout_s)
-            for name in _TIMED
-            for each in self.backend.elements(SETS[name])
-            if each.timeout_s is not None
-        )
+        """Take over what an agent before, or a gate that has been emptied, had put into the kernel.
 
-    def inherited_doors(self) -> dict[Destination, float]:
-        """What was taken over and may be connected to, with the boot time until when."""
-        return {
-            key: until
-            for spec, key, until in self.inherited
-            if spec.name in LEARNED.values() and isinstance(key, Destination)
-        }
+        Doors that nobody answers for are shut at once. Where that fails the gate refuses connections there.
+        """
+        self.inherited = take_stock(self.backend, self.seal, self.clock.boottime())
+        shutting = self.inherited.shutting()
+        if shutting is not None:
+            try:
+                self.backend.apply(shutting)
+            except IsolatorError as error:
+                _log.error("%s", error.sentence)
 
     def isolate(self, ruleset: Ruleset, learned: Sequence[LearnedAddress]) -> EndedFlows:
         """From connected to isolated: two commits, old flows ended, read back.
@@ -164,12 +161,12 @@ class Enforcement:
         """From one isolation to another in one commit; flows the new one forbids end."""
         known = {each.destination for each in keep}
         shut = {each.destination for each in forget}
-        shut |= {key for _, key, _ in self.inherited if isinstance(key, Destination) and key not in known}
+        shut |= self.inherited.destinations() - known
         transaction = plan.update(
             current, wanted, add=by_set(self._learned_elements(add)), forget=doors_of(shut)
         )
         self._timed("commit_ms", lambda: self.backend.apply(transaction))
-        self.inherited = ()
+        self.inherited = Inheritance()
         return self._settle(wanted, self._elements(keep))
 
     def release(self, ruleset: Ruleset | None) -> None:
@@ -184,7 +181,7 @@ class Enforcement:
                 FailureCode.NOT_AS_WANTED, "release", "the kernel still lists our table after its removal"
             )
         self.verified_at = self.listing = None
-        self.inherited = ()
+        self.inherited = Inheritance()
 
     def verify(self, ruleset: Ruleset, observed: ObservedTable | None = None) -> tuple[str, ...]:
         """What differs from the ruleset; remembers the time when nothing does.
@@ -262,14 +259,12 @@ class Enforcement:
 
     def _elements(self, learned: Sequence[LearnedAddress]) -> dict[str, tuple[Element, ...]]:
         """What the timed sets are to hold: what is learned, and what was inherited and is alive."""
-        now = self.clock.boottime()
-        alive = [
-            (spec, Element(key, math.ceil(until - now))) for spec, key, until in self.inherited if until > now
-        ]
+        alive = self.inherited.elements(now=self.clock.boottime(), seal=self.seal)
         return by_set((*self._learned_elements(learned), *alive))
 
     def _learned_elements(self, learned: Sequence[LearnedAddress]) -> list[tuple[AddressSet, Element]]:
-        return elements_of(learned, now=self.clock.boottime())
+        now, known = self.clock.boottime(), self.inherited.purposes
+        return elements_of(learned, now=now, seal=self.seal, known=known)
 
     def _timed(self, name: str, action: Callable[[], T]) -> T:
         started = time.perf_counter()

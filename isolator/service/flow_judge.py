@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from allowlists.index import Index
@@ -14,7 +14,6 @@ from isolator.core.flow_gate import FlowGate
 from isolator.core.flow_table import FlowLimits
 from isolator.core.flow_talk import Readers
 from isolator.core.name_check import FlowPolicy, networks_by_port
-from isolator.core.names import LearnedNames
 from isolator.model.flow import Destination, Hook, Transport
 from isolator.model.policy import Policy
 from isolator.model.segment import FlowKey, FlowRuling, Segment
@@ -41,28 +40,6 @@ Note = Callable[[FlowRuling, FlowKey], None]
 """Is told of a connection that was refused (`service.alerts` and `service.refusals` listen)."""
 
 
-class KnownDoors:
-    """What is learned, and what was learned by an agent before this one.
-
-    For which entry an inherited door was learned nobody knows any more, so there a name of any entry for the
-    port will do until the door expires or its name is asked for again.
-    """
-
-    __slots__ = ("_names", "inherited")
-
-    def __init__(self, names: LearnedNames) -> None:
-        self._names = names
-        self.inherited: dict[Destination, float] = {}
-
-    def is_open(self, destination: Destination, at: float, entry: str | None = None) -> bool:
-        """Say whether the destination was learned and is alive at an instant, for that entry if given."""
-        if self._names.is_open(destination, at, entry):
-            return True
-        if self._names.is_open(destination, at):
-            return False  # asked for since, so it is known for which entries
-        return self.inherited.get(destination, -math.inf) >= at
-
-
 class FlowJudge:
     """The TCP side of the gate. Not thread-safe: its caller holds the lock of the DNS gate.
 
@@ -76,7 +53,6 @@ class FlowJudge:
         self._learn = learn
         self._note = note
         self._limits = limits
-        self._names = KnownDoors(dns.names)
         self._policy = FlowPolicy()
         self._over_tcp, self._gate = self._without_flows()
         self._orphans: tuple[int, ...] = ()
@@ -99,7 +75,6 @@ class FlowJudge:
 
     def replace_policy(self, policy: Policy) -> None:
         """Judge by another policy from now on; connections that were approved are not judged again."""
-        self._names.inherited = {}
         unchecked: dict[int, tuple[str, ...]] = {}
         for entry in policy.entries:
             if entry.list_id == EXCLUSION_LIST:
@@ -113,13 +88,8 @@ class FlowJudge:
             entry.id for entry in policy.entries if entry.list_id in (CONTROL_LIST, EXCLUSION_LIST)
         )
 
-    def forget(self) -> None:
-        """Forget every connection, and what an agent before had opened: another isolation begins."""
-        self._names.inherited = {}
-        self.forget_connections()
-
     def forget_connections(self) -> None:
-        """Forget every connection: the kernel's table is gone, or is about to be made.
+        """Forget every connection: the kernel's table is gone or is to be made, or another isolation begins.
 
         What one says now need not be what its server hears next: without the rules anything passed.
         """
@@ -131,13 +101,10 @@ class FlowJudge:
         self._spare_until = None
         self._untold = False
 
-    def inherit(self, doors: Mapping[Destination, float]) -> None:
-        """Take over doors, each until an instant, that an agent before had opened: their names are lost.
-
-        Until `spare` tells which connections are older than this, one that is not known is neither
+    def await_older(self) -> None:
+        """Until `spare` tells which connections are older than this, one that is not known is neither
         passed nor ended: what its client says is dropped and comes again.
         """
-        self._names.inherited = dict(doors)
         self._untold = True
 
     def spare(self, flows: Iterable[FlowKey]) -> None:
@@ -193,7 +160,7 @@ class FlowJudge:
     def _without_flows(self) -> tuple[DnsOverTcp, FlowGate]:
         over_tcp = DnsOverTcp(self._dns, lambda: Messages(MAX_QUERY), Messages)
         readers = Readers(Hellos, Requests)
-        return over_tcp, FlowGate(self._names, readers, self._policy, self._limits, over_tcp)
+        return over_tcp, FlowGate(self._dns.names, readers, self._policy, self._limits, over_tcp)
 
     def _judge_opening(self, segment: Segment, plain: bytes | None, now: float) -> FlowAnswer:
         """A SYN goes on without its offer of another order of the bytes: as `plain`, if it made one."""

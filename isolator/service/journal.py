@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from isolator.core.policy_document import decode_order, decode_policy, encode_order, encode_policy
@@ -13,6 +13,9 @@ from isolator.model.policy import Policy
 from isolator.service.policy_builder import ListInForce
 
 SCHEMA = 1
+
+KEY_LENGTH = 16
+"""Bytes of an isolation's key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,8 @@ class Isolation:
     lists: tuple[ListInForce, ...]
     since: str
     expiry: Expiry | None = None
+    key: bytes = field(default=b"", repr=False)
+    """What `core.purpose_seal` takes; empty in journals of agents that had none, and for a damaged one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,7 @@ def _encode_isolation(isolation: Isolation) -> dict[str, Any]:
             "boottime": expiry.boottime,
             "boot_id": expiry.boot_id,
         },
+        "key": isolation.key.hex(),
     }
 
 
@@ -114,4 +120,14 @@ def _decode_isolation(document: Mapping[str, Any]) -> Isolation:
         expiry=None
         if expiry is None
         else Expiry(float(expiry["remaining_s"]), float(expiry["boottime"]), str(expiry["boot_id"])),
+        key=_decode_key(document.get("key")),
     )
+
+
+def _decode_key(text: object) -> bytes:
+    """A key that is too short to be one is none: what was written with it is not believed then."""
+    try:
+        key = bytes.fromhex(text) if isinstance(text, str) else b""
+    except ValueError:
+        return b""
+    return key if len(key) >= KEY_LENGTH else b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -47,10 +48,14 @@ class HeldChain:
 
 @dataclass
 class HeldTable:
-    """Our table. An element is held until the instant beside it; None is for ever."""
+    """Our table. An element is held until the instant beside it; None is for ever.
+
+    `comments` are those that came with elements: one that is there keeps what it has.
+    """
 
     sets: dict[str, AddressSet] = field(default_factory=dict)
     elements: dict[str, dict[ElementKey, float | None]] = field(default_factory=dict)
+    comments: dict[tuple[str, ElementKey], str] = field(default_factory=dict)
     counters: dict[Reason, int] = field(default_factory=dict)
     chains: dict[str, HeldChain] = field(default_factory=dict)
 
@@ -61,7 +66,14 @@ class HeldTable:
             for name, chain in self.chains.items()
         }
         elements = {name: dict(held) for name, held in self.elements.items()}
-        return HeldTable(dict(self.sets), elements, dict(self.counters), chains)
+        return HeldTable(dict(self.sets), elements, dict(self.comments), dict(self.counters), chains)
+
+    def comment(self, name: str, element: Element) -> None:
+        """Put down or remove the comment of an element that comes anew."""
+        if element.comment is None:
+            self.comments.pop((name, element.key), None)
+        else:
+            self.comments[name, element.key] = element.comment
 
 
 class FakeFilterBackend:
@@ -123,9 +135,9 @@ class FakeFilterBackend:
         if self.table is None:
             return ()
         now = self.clock.boottime()
-        held = self.table.elements.get(spec.name, {})
+        held, comments = self.table.elements.get(spec.name, {}), self.table.comments
         return tuple(
-            Element(key, None if until is None else round(until - now))
+            Element(key, None if until is None else round(until - now), comments.get((spec.name, key)))
             for key, until in held.items()
             if until is None or until > now
         )
@@ -139,15 +151,17 @@ class FakeFilterBackend:
         assert self.table is not None
         table = self.table.copy()
         now = self.clock.boottime()
-        fresh: dict[tuple[str, ElementKey], float | None] = {}
+        fresh: dict[tuple[str, ElementKey], tuple[float, Element]] = {}
         for spec, element in additions:
-            until = None if element.timeout_s is None else now + element.timeout_s
+            until = math.inf if element.timeout_s is None else now + element.timeout_s
             at = (spec.name, element.key)
-            before = fresh.get(at, until)
-            fresh[at] = None if until is None or before is None else max(before, until)
+            if at not in fresh or fresh[at][0] < until:
+                fresh[at] = (until, element)
             _need(spec.name in table.elements, f"set {spec.name}")
-        for (name, key), until in fresh.items():
-            table.elements[name][key] = until
+        for (name, key), (until, element) in fresh.items():
+            if element.comment is not None or key not in table.elements[name]:
+                table.comment(name, element)
+            table.elements[name][key] = None if until == math.inf else until
         self.table = table
         self.learned += additions
 
@@ -197,9 +211,12 @@ def _interpret(table: HeldTable | None, operation: Operation, now: float) -> Hel
 
 def _add(table: HeldTable, spec: AddressSet, elements: tuple[Element, ...], now: float) -> None:
     _need(spec.name in table.sets, f"set {spec.name}")
+    held = table.elements[spec.name]
     for element in elements:
-        until = None if element.timeout_s is None else now + element.timeout_s
-        table.elements[spec.name][element.key] = until
+        until = held.get(element.key, 0.0)
+        if until is not None and until <= now:
+            table.comment(spec.name, element)
+        held[element.key] = None if element.timeout_s is None else now + element.timeout_s
 
 
 def _change_chains(table: HeldTable, operation: Operation) -> None:

@@ -26,62 +26,82 @@ from isolator.model.ruleset import (
     SetKind,
 )
 
-_ELEMENTS_A_MESSAGE = 500
-"""A nested attribute is at most 64 KiB long; an element takes up to 68 bytes."""
+_ELEMENTS_A_MESSAGE = 300
+"""A nested attribute is at most 64 KiB long; an element takes up to 196 bytes, with a comment of 127."""
 
 _PROTOCOLS = {Transport.TCP: 6, Transport.UDP: 17}
 _CONCATENATED = struct.Struct(">B3xH2x")
 """inet_proto and inet_service in a concatenation: each part is padded to four bytes."""
 _TIME = struct.Struct(">Q")
+_COMMENT = 0
 _EMBEDDED = (SetKind.EMBEDDED4, SetKind.EMBEDDED6)
 
 
 def learn_messages(
     additions: Sequence[tuple[AddressSet, Element]], *, in_place: bool
 ) -> list[tuple[int, int, bytes]] | None:
-    """Requests that put the elements there with exactly their timeouts, to be sent as one batch.
+    """Requests that put the elements there with exactly their timeouts and comments, to be sent as one batch.
 
     `in_place`: the kernel (6.12 and later) updates an element that is there, provided that the
-    remaining time is named too. Earlier ones keep the old timeout, so there each element is added
-    (so that the delete cannot fail), deleted and added anew: a packet sees the old one or the new
-    one, never none. Of several equal keys the longest lifetime counts. None when some key is a range: those
-    need two elements each, which is nft's business.
+    remaining time is named too. Earlier ones keep the old timeout, and all keep the old comment, so there
+    each element is added (so that the delete cannot fail), deleted and added anew: a packet sees the old one
+    or the new one, never none. Of several equal keys the longest lifetime counts. None when some key is a
+    range: those need two elements each, which is nft's business.
     """
-    wanted: dict[str, dict[bytes, int | None]] = {}
+    wanted: dict[str, dict[bytes, Element]] = {}
     for spec, element in additions:
         key = key_bytes(element.key)
         if key is None or spec.interval:
             return None
         held = wanted.setdefault(spec.name, {})
-        held[key] = _longer(held[key], element.timeout_s) if key in held else element.timeout_s
+        held[key] = _longer(held[key], element) if key in held else element
     requests: list[tuple[int, int, bytes]] = []
     for name, keys in wanted.items():
         pairs = list(keys.items())
         for start in range(0, len(pairs), _ELEMENTS_A_MESSAGE):
             part = pairs[start : start + _ELEMENTS_A_MESSAGE]
             add = message(NEWSETELEM, _body(name, (_element(*pair) for pair in part)), NLM_F_CREATE)
-            if not in_place:
-                gone = message(DELSETELEM, _body(name, (_element(key, None) for key, _ in part)))
+            if not _all_in_place((element for _, element in part), in_place):
+                gone = message(DELSETELEM, _body(name, (_bare_element(key) for key, _ in part)))
                 requests += [add, gone]
             requests.append(add)
     return requests
 
 
-def _longer(one: int | None, other: int | None) -> int | None:
-    return None if one is None or other is None else max(one, other)
+def _all_in_place(elements: Iterable[Element], in_place: bool) -> bool:
+    return in_place and all(element.comment is None for element in elements)
+
+
+def _longer(one: Element, other: Element) -> Element:
+    """The first of two with one key that lives longest."""
+    if one.timeout_s is None or (other.timeout_s is not None and one.timeout_s >= other.timeout_s):
+        return one
+    return other
 
 
 def _body(set_name: str, elements: Iterable[bytes]) -> bytes:
     return text(1, TABLE) + text(2, set_name) + nested(3, *elements)
 
 
-def _element(key: bytes, timeout_s: int | None) -> bytes:
-    value = nested(1, attribute(1, key))
-    if timeout_s is None:
-        return nested(1, value)
-    time = _TIME.pack(timeout_s * 1000)
-    # The remaining time is named because an equal timeout alone would not start anew (kernel 6.12).
-    return nested(1, value, attribute(4, time), attribute(5, time))
+def _bare_element(key: bytes) -> bytes:
+    return nested(1, nested(1, attribute(1, key)))
+
+
+def _element(key: bytes, element: Element) -> bytes:
+    parts = [nested(1, attribute(1, key))]
+    if element.timeout_s is not None:
+        time = _TIME.pack(element.timeout_s * 1000)
+        # The remaining time is named because an equal timeout alone would not start anew (kernel 6.12).
+        parts += [attribute(4, time), attribute(5, time)]
+    if element.comment is not None:
+        parts.append(attribute(6, _user_data(element.comment)))
+    return nested(1, *parts)
+
+
+def _user_data(comment: str) -> bytes:
+    """The comment as nft files it: kind, length, text with its zero (libnftnl/udata.h)."""
+    held = comment.encode() + b"\0"
+    return bytes((_COMMENT, len(held))) + held
 
 
 def key_bytes(key: ElementKey) -> bytes | None:
@@ -96,16 +116,18 @@ def key_bytes(key: ElementKey) -> bytes | None:
 def learn_text(additions: Sequence[tuple[AddressSet, Element]], *, in_place: bool) -> str:
     """The same as `learn_messages` in nft's language."""
     lines: list[str] = []
-    wanted: dict[tuple[AddressSet, ElementKey], int | None] = {}
+    wanted: dict[tuple[AddressSet, ElementKey], Element] = {}
     for spec, element in additions:
         at = (spec, element.key)
-        wanted[at] = _longer(wanted[at], element.timeout_s) if at in wanted else element.timeout_s
-    for (spec, held_key), timeout_s in wanted.items():
+        wanted[at] = _longer(wanted[at], element) if at in wanted else element
+    for (spec, held_key), element in wanted.items():
         key = key_text(spec, held_key)
-        timeout = "" if timeout_s is None else f" timeout {timeout_s}s"
-        expires = f" expires {timeout_s}s" if timeout and in_place else ""
-        add = f"add element inet {TABLE} {spec.name} {{ {key}{timeout}{expires} }}"
-        if not in_place:
+        stays = _all_in_place((element,), in_place)
+        timeout = "" if element.timeout_s is None else f" timeout {element.timeout_s}s"
+        expires = f" expires {element.timeout_s}s" if timeout and stays else ""
+        comment = "" if element.comment is None else f' comment "{element.comment}"'
+        add = f"add element inet {TABLE} {spec.name} {{ {key}{timeout}{expires}{comment} }}"
+        if not stays:
             lines += [add, f"delete element inet {TABLE} {spec.name} {{ {key} }}"]
         lines.append(add)
     return "\n".join(lines) + "\n"
@@ -121,19 +143,19 @@ def key_text(spec: AddressSet, key: ElementKey) -> str:
 
 
 def listed_elements(spec: AddressSet, listing: dict[str, Any]) -> tuple[Element, ...]:
-    """Elements in `nft -j list set`, with the remaining lifetime as timeout; ranges as networks.
+    """Elements in `nft -j list set`: the remaining lifetime as timeout, comments, ranges as networks.
 
     An element in its last second is left out: it is as good as gone.
     """
     found: list[Element] = []
     for item in listing.get("nftables", ()):
         for each in item.get("set", {}).get("elem", ()):
-            value, left = each, None
+            value, left, comment = each, None, None
             if isinstance(each, dict) and "elem" in each:
-                value = each["elem"]["val"]
+                value, comment = each["elem"]["val"], each["elem"].get("comment")
                 left = each["elem"].get("expires", each["elem"].get("timeout"))
             if left is None or left > 0:
-                found += [Element(key, left) for key in _listed_keys(spec, value)]
+                found += [Element(key, left, comment) for key in _listed_keys(spec, value)]
     return tuple(found)
 
 

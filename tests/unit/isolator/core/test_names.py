@@ -315,7 +315,7 @@ class TestRetain:
         learn(names, "c.wild.test", (X, 300))
         assert [each.name for each in names.snapshot(NOW)] == ["a.wild.test", "c.wild.test"]
 
-    def test_the_kernels_element_keeps_its_lifetime_when_the_share_changes(self) -> None:
+    def test_an_entry_that_takes_a_door_over_has_its_own_time_there(self) -> None:
         names = LearnedNames()
         learn(names, "a.wild.test", (X, 3_000))
         learn(names, "exact.wild.test", (X, 1))
@@ -323,7 +323,8 @@ class TestRetain:
         assert [each.destination for each in names.retain(only, ALL, NOW)] == [door(X, 8443)]
         learn(names, "b.wild.test", (X, 1))
         names.retain(openings(FakeEntry("n#2", "b.wild.test")), ALL, NOW)
-        assert learn(names, "b.wild.test", (X, 300)) == (), "the kernel has it for an hour"
+        (renewed,) = learn(names, "b.wild.test", (X, 300))
+        assert (renewed.entry, renewed.expires_at) == ("l#2", NOW + 305), "not the hour of the name that went"
 
     def test_pins_go_with_their_entries(self) -> None:
         names = LearnedNames()

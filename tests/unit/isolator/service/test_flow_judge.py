@@ -236,13 +236,13 @@ class TestOlder:
     """Connections that were there before the gate."""
 
     def test_the_control_channel_may_turn_up_before_anybody_told(self, world: World) -> None:
-        world.judge.forget()
+        world.judge.forget_connections()
         assert Client(world, CONTROL).says(b"old data").whole
         assert Client(world, SHELL, 22).says(b"old data").whole
         assert not Client(world, SHARED).says(b"old data").whole
 
     def test_not_for_long(self, world: World) -> None:
-        world.judge.forget()
+        world.judge.forget_connections()
         Client(world, CONTROL).says(b"begins the time")
         world.now += SPARE_S - 0.001
         assert Client(world, CONTROL, own=2).says(b"old data").whole
@@ -250,14 +250,14 @@ class TestOlder:
         assert not Client(world, CONTROL, own=3).says(b"old data").whole
 
     def test_nor_once_it_was_told_which_there_are(self, world: World) -> None:
-        world.judge.forget()
+        world.judge.forget_connections()
         known = Client(world, SHARED, own=1)
         world.judge.spare([known.key])
         assert known.says(b"old data").whole
         assert not Client(world, CONTROL, own=2).says(b"old data").whole
 
     def test_nor_one_that_was_opened_since(self, world: World) -> None:
-        world.judge.forget()
+        world.judge.forget_connections()
         client = Client(world, CONTROL)
         client.opens()
         assert client.says(WRONG).local_replies
@@ -268,7 +268,7 @@ class TestOlder:
 
     def test_after_a_restart_unknown_ones_wait_until_it_is_told(self, world: World) -> None:
         client, stranger = Client(world, SHELL, 22), Client(world, SHARED)
-        world.judge.inherit({})
+        world.judge.await_older()
         assert client.says(b"data") == FlowAnswer(dropped=(1,))
         assert stranger.says(b"data") == FlowAnswer(dropped=(2,))
         opened = Client(world, SHARED, own=5)
@@ -280,7 +280,7 @@ class TestOlder:
 
     def test_one_that_began_again_before_it_was_told_is_judged(self, world: World) -> None:
         """The kernel's list of approved connections is older than the SYN that took its ends."""
-        world.judge.inherit({})
+        world.judge.await_older()
         again = Client(world, SHARED)
         again.opens()
         world.judge.spare([again.key])
@@ -297,43 +297,44 @@ class TestOlder:
 
 
 class TestInheritedDoors:
-    """For which entry an agent before had learned an address nobody knows."""
+    """An address that an agent before had learned is known by its entries alone."""
 
     DOOR = Destination(ip_address("20.1.2.50"), Transport.TCP, 443)
 
-    def client(self, world: World) -> Client:
-        world.judge.inherit({self.DOOR: T0 + 100})
-        world.judge.spare(())
+    def client(self, world: World, *entries: str) -> Client:
+        world.dns.names.inherit({self.DOOR: {entry: T0 + 100 for entry in entries or ("l#2",)}})
         made = Client(world, self.DOOR.address)
         made.opens()
         return made
 
-    def test_a_name_of_any_entry_will_do(self, world: World) -> None:
+    def test_a_name_of_its_entry_passes(self, world: World) -> None:
         assert self.client(world).says(client_hello("a.wild.test")).whole
 
-    def test_an_unlisted_one_never(self, world: World) -> None:
-        assert self.client(world).says(WRONG).local_replies
+    @pytest.mark.parametrize("hello", [WRONG, HELLO, client_hello("other.test")])
+    def test_no_other_listed_or_not(self, world: World, hello: bytes) -> None:
+        assert self.client(world).says(hello).local_replies
 
-    def test_until_it_is_learned_anew(self, world: World) -> None:
+    def test_what_is_said_at_an_exclusion_is_its_own_business_but_at_its_addresses_only(
+        self, world: World
+    ) -> None:
+        shell = Entry(2, "*.tool.test", "*.tool.test", Match.SUBDOMAINS, list_id=EXCLUSION_LIST)
+        world.judge.replace_policy(replace(POLICY, entries=(*POLICY.entries, shell)))
+        assert self.client(world).says(WRONG).local_replies
+        world.dns.names.inherit({self.DOOR: {shell.id: T0 + 100}})
+        assert world.take(Client(world, self.DOOR.address, own=9).packet("S")).whole
+
+    def test_a_name_that_is_learned_since_is_one_more(self, world: World) -> None:
         world.dns.preload("other.test", [(self.DOOR.address, 600)], T0)
         assert self.client(world).says(HELLO).local_replies
         world.number = 100
-        again = Client(world, self.DOOR.address, own=9)
-        again.opens()
-        assert again.says(client_hello("other.test")).whole
+        for own, name in ((9, "other.test"), (10, "a.wild.test")):
+            again = Client(world, self.DOOR.address, own=own)
+            again.opens()
+            assert again.says(client_hello(name)).whole
 
     def test_until_it_expires(self, world: World) -> None:
         self.client(world)
         world.now = T0 + 100.001
-        assert world.take(Client(world, self.DOOR.address, own=9).packet("S")).local_replies
-
-    @pytest.mark.parametrize("change", ["policy", "forget"])
-    def test_until_another_policy_or_isolation(self, world: World, change: str) -> None:
-        self.client(world)
-        if change == "policy":
-            world.judge.replace_policy(POLICY)
-        else:
-            world.judge.forget()
         assert world.take(Client(world, self.DOOR.address, own=9).packet("S")).local_replies
 
 
@@ -375,7 +376,7 @@ class TestGivenUp:
         client.opens()
         client.says(HELLO[:100])
         before = world.judge.counters()
-        world.judge.forget()
+        world.judge.forget_connections()
         world.judge.spare(())
         assert world.judge.counters() == before
         assert client.says(HELLO[100:], 100).local_replies
