@@ -63,7 +63,7 @@ def refused(outcome: Outcome, code: int, *said: str) -> None:
 
 STATUS_KEYS = {
     "state", "isolation_type", "lists", "since", "expires_at", "generation", "enforcement",
-    "control_channel", "learned", "counters", "alerts",
+    "control_channel", "learned", "counters", "alerts", "refused", "refused_forgotten",
 }  # fmt: skip
 
 
@@ -137,6 +137,13 @@ def test_explain_before_and_during(lab: Lab, agent: Agent) -> None:
     during = agent.isolator("explain", f"tcp://{world.WILDCARD}:443", "--json").json()
     assert (during["verdict"], during["entry"]) == ("accept", "mde-streamlined-commercial#1")
     assert "learned4" in during["rule"] or "learned6" in during["rule"]
+    assert [(each["at"], each["how"]) for each in during["first_bytes"]] == [
+        ("tcp/443", "tls_server_name"), ("udp/443", "refused"),
+    ]  # fmt: skip
+    assert during["refused"] == []
+    assert not lab.reach.tls(world.UNLISTED).ok
+    refused = agent.isolator("explain", world.UNLISTED, "--json").json()["refused"]
+    assert {(each["name"], each["reason"]) for each in refused} == {(world.UNLISTED, "dns_name_not_allowed")}
 
 
 @pytest.mark.parametrize(
