@@ -187,6 +187,51 @@ def test_many_addresses_in_one_call(bench: Bench) -> None:
     assert {each.key for each in bench.backend.elements(LEARNED4)} == set(doors)
 
 
+COMMENT, OTHER = "a-_=" * 30, "b"
+
+
+@pytest.mark.parametrize(("version", "door"), [(4, DOOR4), (6, DOOR6)])
+def test_a_comment_is_listed_back(bench: Bench, version: int, door: Destination) -> None:
+    backend, spec = bench.backend, SETS[LEARNED[version]]
+    backend.apply(plan.prepare(RULESET, {spec.name: (Element(door, 600, COMMENT),)}))
+    assert [each.comment for each in backend.elements(spec)] == [COMMENT]
+    backend.learn([(spec, Element(door, 60, OTHER))])
+    (element,) = backend.elements(spec)
+    assert (element.key, element.comment) == (door, OTHER)
+    assert element.timeout_s is not None
+    assert element.timeout_s <= 60
+
+
+def test_an_element_that_is_there_keeps_its_comment_unless_it_is_learned_with_another(bench: Bench) -> None:
+    backend = bench.backend
+    backend.apply(plan.prepare(RULESET, {LEARNED4.name: (Element(DOOR4, 600, OTHER),)}))
+    backend.apply(Transaction("add", (AddElements(LEARNED4, (Element(DOOR4, 600, COMMENT),)),)))
+    assert [each.comment for each in backend.elements(LEARNED4)] == [OTHER]
+    backend.learn([(LEARNED4, Element(DOOR4, 60, COMMENT)), (LEARNED4, Element(DOOR4, 600, OTHER))])
+    assert [each.comment for each in backend.elements(LEARNED4)] == [OTHER], "of the one that lives longer"
+    backend.apply(
+        Transaction(
+            "anew",
+            (
+                DeleteElements(LEARNED4, (Element(DOOR4),)),
+                AddElements(LEARNED4, (Element(DOOR4, 600, COMMENT),)),
+            ),
+        )
+    )
+    assert [each.comment for each in backend.elements(LEARNED4)] == [COMMENT]
+
+
+@pytest.mark.parametrize("count", [350, 2_000])
+def test_many_comments_in_one_call(bench: Bench, count: int) -> None:
+    spec = SETS[LEARNED[6]]
+    bench.backend.apply(plan.prepare(RULESET, {}))
+    doors = [Destination(ip_address((0x2603 << 112) + n), Transport.TCP, 443) for n in range(count)]
+    bench.backend.learn([(spec, Element(door, 600, COMMENT)) for door in doors])
+    assert {(each.key, each.comment) for each in bench.backend.elements(spec)} == {
+        (door, COMMENT) for door in doors
+    }
+
+
 def test_learning_nothing_or_without_a_table(bench: Bench) -> None:
     bench.backend.learn([])
     with pytest.raises(IsolatorError) as failure:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
+from allowlists.model import Entry
 from isolator.core.compiler import EMBEDDED, LEARNED, SEEN, SETS
 from isolator.core.learned_elements import FLOW_LIFETIME_S, by_set, doors_of, elements_of
+from isolator.core.purpose_seal import PurposeSeal
 from isolator.model.flow import Destination, LearnedAddress, Transport
 from isolator.model.ruleset import Element
 
@@ -23,6 +25,22 @@ def test_an_address_opens_connections_flows_and_path_mtu_errors() -> None:
         SEEN[4]: (Element(DOOR, FLOW_LIFETIME_S),),
         EMBEDDED[4]: (Element(DOOR.address, FLOW_LIFETIME_S),),
     }
+
+
+def test_each_door_once_with_all_that_has_it_open() -> None:
+    entries = (Entry(1, "a.test", "a.test", list_id="l"), Entry(2, "b.test", "b.test", list_id="l"))
+    seal = PurposeSeal(b"k", "boot", entries)
+    known = {DOOR: {"l#2": 700.0}, DOOR6: {}}
+    both = [learned(), learned(expires_at=400.0), learned(expires_at=130.0), learned(DOOR6)]
+    elements = by_set(elements_of(both, now=100.0, seal=seal, known=known.__getitem__))
+    (here,), (there,) = elements[LEARNED[4]], elements[LEARNED[6]]
+    assert (here.key, here.timeout_s) == (DOOR, 600), "never shorter than what is known"
+    assert seal.read(DOOR, here.comment) == {"l#1": 400.0, "l#2": 700.0}
+    assert there.timeout_s == 60
+    assert seal.read(DOOR6, there.comment) == {}, "the entry is not for port 80"
+    assert all(
+        each.comment is None for name in (*SEEN.values(), *EMBEDDED.values()) for each in elements[name]
+    )
 
 
 def test_a_part_of_a_second_counts_whole_and_the_past_as_one_second() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Address, ip_address
+from typing import ClassVar
 
 import pytest
 
@@ -372,3 +373,65 @@ class TestIsOpen:
         names.retain(lambda name: moved, UsableAddresses((), ()), 1.0)
         assert names.is_open(door, 1.0, "l#7")
         assert not names.is_open(door, 1.0, "l#1")
+
+
+class TestEntries:
+    """The kernel has beside each element for which entries it is there, so it is told of each."""
+
+    def test_a_second_entry_at_a_door_is_told_with_its_own_time(self) -> None:
+        names = LearnedNames()
+        learn(names, "www.listed.test", (X, 3_000))
+        (renewed,) = learn(names, "a.wild.test", (X, 300))
+        assert (renewed.entry, renewed.expires_at) == ("l#2", NOW + 305)
+        assert names.purposes(door(X), NOW) == {"l#1": NOW + 3_005, "l#2": NOW + 305}
+        assert names.purposes(door(X), NOW + 306) == {"l#1": NOW + 3_005}
+
+    def test_a_second_name_of_an_entry_is_not_and_has_no_longer_time(self) -> None:
+        names = LearnedNames()
+        learn(names, "www.listed.test", (X, 3_000))
+        learn(names, "a.wild.test", (X, 300))
+        assert learn(names, "b.wild.test", (X, 250)) == ()
+        assert names.purposes(door(X), NOW)["l#2"] == NOW + 305
+
+    def test_nothing_is_open_for_anybody_where_nothing_is(self) -> None:
+        assert LearnedNames().purposes(door(X), NOW) == {}
+        assert LearnedNames().doors() == ()
+
+
+class TestInherited:
+    """Doors that an agent before had opened: their entries are known, their names are not."""
+
+    HELD: ClassVar = {door(X): {"l#2": NOW + 100.0, "l#3": NOW + 50.0}}
+
+    def names(self) -> LearnedNames:
+        made = LearnedNames()
+        made.inherit(self.HELD)
+        return made
+
+    def test_open_for_their_entries_until_their_time(self) -> None:
+        names = self.names()
+        assert names.is_open(door(X), NOW + 100)
+        assert not names.is_open(door(X), NOW + 101)
+        assert names.is_open(door(X), NOW + 50, "l#3")
+        assert not names.is_open(door(X), NOW + 51, "l#3")
+        assert not names.is_open(door(X), NOW, "l#1")
+        assert not names.is_open(door(Y), NOW)
+        assert names.doors() == (door(X),)
+        assert names.snapshot(NOW) == ()
+
+    def test_what_is_learned_there_is_one_more(self) -> None:
+        names = self.names()
+        renewed = learn(names, "www.listed.test", (X, 300))
+        assert {each.expires_at for each in renewed} == {NOW + 305}
+        assert names.purposes(door(X), NOW + 60) == {"l#1": NOW + 305, "l#2": NOW + 100}
+        learn(names, "a.wild.test", (X, 300))
+        assert names.purposes(door(X), NOW + 60) == {"l#1": NOW + 305, "l#2": NOW + 305}
+        assert sorted(names.doors(), key=str) == sorted({each.destination for each in renewed}, key=str)
+
+    def test_another_policy_or_isolation_ends_them(self) -> None:
+        for end in (LearnedNames.clear, lambda names: names.retain(openings(), ALL, NOW)):
+            names = self.names()
+            end(names)
+            assert not names.is_open(door(X), NOW)
+            assert names.purposes(door(X), NOW) == {}
+            assert names.doors() == ()
