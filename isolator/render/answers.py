@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from isolator.render.notice import clean
+
 _REASONS_SHOWN = 4
 """Of the packets that were refused; `--json` has all."""
 
@@ -70,7 +72,7 @@ def shown_status(status: Any) -> str:
         f"{status['state']}: {status['isolation_type']}, {verified}",
         f"  since     {status['since']}",
         f"  until     {status['expires_at'] or 'released'}",
-        f"  reason    {status['comment'] or '-'}",
+        f"  reason    {clean(status['comment'] or '') or '-'}",
         f"  lists     {', '.join(each['id'] + ' ' + each['version'] for each in status['lists']) or '-'}",
         f"  control   {'answers' if status['control_channel']['ok'] else 'SILENT'}",
         f"  learned   {len(status['learned'])} addresses",

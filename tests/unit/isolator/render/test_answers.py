@@ -75,6 +75,20 @@ class TestStatus:
         text = shown_status(status(refused=[refusal("a.test")], controller=controller))
         assert text.splitlines()[-1] == "  managed   by https://c, not enrolled yet"
 
+    @pytest.mark.parametrize(
+        ("comment", "shown"),
+        [
+            (None, "-"),
+            ("", "-"),
+            ("INC-1, 監視", "INC-1, 監視"),
+            ("\x1b[2Jx\n  control   answers", "x control answers"),
+        ],
+    )
+    def test_an_operators_comment_puts_up_no_line_of_ours(self, comment: str | None, shown: str) -> None:
+        lines = shown_status(status(comment=comment, control_channel={"ok": False})).splitlines()
+        assert [line for line in lines if line.startswith("  reason")] == [f"  reason    {shown}"]
+        assert [line for line in lines if line.startswith("  control")] == ["  control   SILENT"]
+
     def test_the_reasons_met_most_often_come_first(self) -> None:
         dropped = {"a": 1, "b": 5, "c": 3, "d": 2, "e": 4, "f": 0}
         text = shown_status(status(counters={"accepted": {}, "dropped": dropped}))
