@@ -75,7 +75,7 @@ def shown_status(status: Any) -> str:
         f"  reason    {clean(status['comment'] or '') or '-'}",
         f"  lists     {', '.join(each['id'] + ' ' + each['version'] for each in status['lists']) or '-'}",
         f"  control   {'answers' if status['control_channel']['ok'] else 'SILENT'}",
-        f"  learned   {len(status['learned'])} addresses",
+        f"  learned   {len(status['learned'])} addresses{_shown_inherited(status)}",
         f"  dropped   {_shown_dropped(status['counters']['dropped'])}, repairs {enforcement['repairs']}",
         *map(_shown_alert, status["alerts"]),
         *_shown_refused(status),
@@ -152,10 +152,15 @@ def _cut(name: str) -> str:
     return name if len(name) <= _NAME_SHOWN else "..." + name[3 - _NAME_SHOWN :]
 
 
+def _shown_inherited(status: Any) -> str:
+    count = len(status.get("inherited", ()))
+    return f", {count} from before the agent's restart" if count else ""
+
+
 def _shown_dropped(counted: Mapping[str, int]) -> str:
     """How many packets, and the reasons that were met most often."""
-    often = sorted(counted.items(), key=lambda each: (-each[1], each[0]))
-    shown = ", ".join(f"{reason} {count}" for reason, count in often[:_REASONS_SHOWN] if count)
+    often = sorted(((reason, n) for reason, n in counted.items() if n), key=lambda each: (-each[1], each[0]))
+    shown = ", ".join(f"{reason} {count}" for reason, count in often[:_REASONS_SHOWN])
     more = ", ..." if len(often) > _REASONS_SHOWN else ""
     return f"{sum(counted.values())} packets" + (f" ({shown}{more})" if shown else "")
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from isolator.core.compiler import compile_policy
 from isolator.model.event import Alert, Refusal
+from isolator.model.flow import LearnedAddress
 from isolator.model.order import HostState, IsolationOrder
 from isolator.model.ruleset import ObservedTable
 from isolator.model.verdict import Reason
@@ -88,6 +89,7 @@ def status(controller: Controller, *, just_verified: bool = False) -> dict[str, 
             "endpoints": [str(each) for each in (isolation.policy.control if isolation else ())],
         },
         "learned": _learned(controller),
+        "inherited": _inherited(controller),
         "alerts": [_alert(each) for each in controller.gate.alerts()],
         "refused": [_refusal(each) for each in refused],
         "refused_forgotten": forgotten,
@@ -110,6 +112,35 @@ def _learned(controller: Controller) -> list[dict[str, Any]]:
             "expires_in_s": max(0, round(each.expires_at - now)),
         }
         for each in controller.gate.learned(now)
+    ]
+
+
+def _inherited(controller: Controller) -> list[dict[str, Any]]:
+    """Addresses that an agent before this one had learned: for which entry is known, the name is not."""
+    now = controller.outside.clock.boottime()
+    return [
+        {
+            "address": str(each.destination.address),
+            "port": each.destination.port,
+            "entry": each.entry,
+            "expires_in_s": max(0, round(each.expires_at - now)),
+        }
+        for each in _taken_over(controller, now)
+    ]
+
+
+def _taken_over(controller: Controller, now: float) -> list[LearnedAddress]:
+    """What was taken over and not learned again since, with its entry's pattern for a name."""
+    inherited = controller.enforcement.inherited.doors
+    if controller.isolation is None or not inherited:
+        return []
+    patterns = {entry.id: entry.pattern for entry in controller.isolation.policy.entries}
+    known = {(each.destination, each.entry) for each in controller.gate.learned(now)}
+    return [
+        LearnedAddress(door, patterns.get(entry, ""), entry, until)
+        for door, purposes in inherited.items()
+        for entry, until in purposes.items()
+        if until >= now and (door, entry) not in known
     ]
 
 
@@ -198,7 +229,7 @@ def _rules(controller: Controller) -> Rules:
     facts = controller.outside.inspector.facts()
     now = controller.outside.clock.boottime()
     if controller.isolation is not None and controller.ruleset is not None:
-        learned = controller.gate.learned(now)
+        learned = (*controller.gate.learned(now), *_taken_over(controller, now))
         return Rules(controller.isolation.policy, controller.ruleset, learned, facts.own_addresses, now)
     config = controller.load_config()
     order = IsolationOrder(lists=config.lists, geo=config.geo, profile=config.profile)

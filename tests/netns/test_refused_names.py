@@ -199,3 +199,29 @@ def test_a_flood_of_made_up_names_is_bounded(scene: Scene) -> None:
     assert all(each["name"].endswith("tunnel.example") for each in refused[:-1])
     assert max(len(each["name"]) for each in refused) <= 100
     assert len(scene.agent.log.read_text().splitlines()) - before <= 2 * 10
+
+
+def test_after_a_restart_explain_knows_what_is_open(lab: Lab) -> None:
+    """The kernel has the address, and only its entry is known: that is what explain and status go by."""
+    name, address = "a.svc.vendor.example", "20.91.0.9"
+    lab.resolver.put(Host(name, (address,)))
+    policy = write_list(lab.directory / "wild.yaml", [Row("*.svc.vendor.example", PORT)])
+    with lab.agent(f"lists: [{policy}]\n") as agent:
+        scene = Scene(lab, agent)
+        orders.isolate(agent)
+        assert lab.reach_from(lab.device, timeout_s=10).dns(name).ok
+        agent.kill()
+        agent.start(60)
+        status = orders.status(agent)
+        assert [(each["address"], each["port"], each["entry"]) for each in status["inherited"]] == [
+            (address, PORT, "wild#1")
+        ]
+        assert scene.says(client_hello(name), address, PORT) == "echo"
+        told = orders.explain(agent, f"tcp://{address}:{PORT}")
+        assert (told["verdict"], told["reason"], told["entry"]) == ("accept", "learned_address", "wild#1")
+        assert "*.svc.vendor.example" in told["first_bytes"][0]["sentence"]
+        assert "1 from before the agent's restart" in agent.isolator("status").stdout
+        assert lab.reach_from(lab.device, timeout_s=10).dns(name).ok
+        assert orders.status(agent)["inherited"] == []
+        orders.release(agent)
+        assert orders.status(agent)["inherited"] == []

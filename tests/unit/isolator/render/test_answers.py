@@ -75,6 +75,12 @@ class TestStatus:
         text = shown_status(status(refused=[refusal("a.test")], controller=controller))
         assert text.splitlines()[-1] == "  managed   by https://c, not enrolled yet"
 
+    def test_what_an_agent_before_had_learned(self) -> None:
+        inherited = [{"address": "20.1.1.1", "port": 443, "entry": "l#1", "expires_in_s": 9}]
+        text = shown_status(status(inherited=inherited))
+        assert "  learned   0 addresses, 1 from before the agent's restart\n" in text
+        assert "  learned   0 addresses\n" in shown_status(status(inherited=[]))
+
     @pytest.mark.parametrize(
         ("comment", "shown"),
         [
@@ -90,6 +96,9 @@ class TestStatus:
         assert [line for line in lines if line.startswith("  control")] == ["  control   SILENT"]
 
     def test_the_reasons_met_most_often_come_first(self) -> None:
+        assert "  dropped   1 packets (a 1), repairs 0" in shown_status(
+            status(counters={"accepted": {}, "dropped": {"a": 1, "b": 0, "c": 0, "d": 0, "e": 0}})
+        )
         dropped = {"a": 1, "b": 5, "c": 3, "d": 2, "e": 4, "f": 0}
         text = shown_status(status(counters={"accepted": {}, "dropped": dropped}))
         assert "  dropped   15 packets (b 5, e 4, c 3, d 2, ...), repairs 0" in text
