@@ -92,6 +92,7 @@ class FakeFilterBackend:
         self.applied: list[Transaction] = []
         self.learned: list[tuple[AddressSet, Element]] = []
         self.refusals: dict[str, IsolatorError] = {}
+        self.once: set[str] = set()
         self.missing: frozenset[str] = frozenset()
 
     def capabilities(self) -> tuple[Capability, ...]:
@@ -165,7 +166,15 @@ class FakeFilterBackend:
         self.table = table
         self.learned += additions
 
+    def fails_once(self, purpose: str) -> None:
+        """Have the next attempt at this refused, and none after it."""
+        self.refusals[purpose] = IsolatorError(FailureCode.KERNEL_REFUSED, purpose, "not this time")
+        self.once.add(purpose)
+
     def _refuse(self, purpose: str) -> None:
+        if purpose in self.once:
+            self.once.remove(purpose)
+            raise self.refusals.pop(purpose)
         if purpose in self.refusals:
             raise self.refusals[purpose]
 

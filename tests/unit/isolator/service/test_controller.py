@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -615,3 +616,103 @@ def test_names_are_kept_warm_while_connected(host: Host) -> None:
     host.clock.advance(1000)
     agent.tick()  # no resolver now: logged, not raised
     assert agent.state is HostState.CONNECTED
+
+
+class TestLearnedFor:
+    """What addresses were learned for outlives the agent, as far as the policy of the journal has it."""
+
+    WILD = Destination(ip_address("20.60.7.7"), Transport.TCP, 443)
+
+    def entries(self, agent: Controller, door: Destination) -> set[str]:
+        """List and host of the entries for which the agent took over a door."""
+        assert agent.isolation is not None
+        by_id = {entry.id: entry for entry in agent.isolation.policy.entries}
+        held = agent.enforcement.inherited.purposes(door)
+        return {f"{by_id[each].list_id} {by_id[each].host}" for each in held}
+
+    def isolated(self, host: Host) -> Controller:
+        """An agent that has learned an address for a name under a wildcard."""
+        agent = host.agent()
+        agent.isolate(IsolationOrder(lists=("standard",)))
+        now = host.clock.boottime()
+        agent.gate.preload({"x.wdcp.microsoft.com": [(self.WILD.address, 3_000)]}, now)
+        agent.gate.restate()
+        return agent
+
+    def restarted(self, host: Host) -> Controller:
+        agent = host.agent()
+        agent.recover()
+        assert agent.state is HostState.ISOLATED
+        return agent
+
+    def test_it_is_known_after_a_restart_and_after_another(self, host: Host) -> None:
+        self.isolated(host)
+        for _ in range(2):
+            agent = self.restarted(host)
+            assert self.entries(agent, self.WILD) == {"mde-standard-commercial *.wdcp.microsoft.com"}
+            crl = Destination(CRL_ADDRESS, Transport.TCP, 80)
+            assert self.entries(agent, crl) == {"mde-standard-commercial crl.microsoft.com"}
+            assert {self.WILD, crl} <= host.learned()
+
+    @pytest.mark.parametrize("key", [None, "", "ff" * 16])
+    def test_without_the_key_wildcards_are_shut_and_the_agent_goes_on(
+        self, host: Host, key: str | None, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """So it is with the journal of an agent that had none. Names that are spelled out are asked for."""
+        self.isolated(host)
+        document = json.loads(host.store.text or "")
+        document["isolation"]["key"] = key
+        host.store.text = json.dumps(document)
+        agent = self.restarted(host)
+        assert agent.enforcement.inherited.doors == {}
+        assert self.WILD not in host.learned()
+        assert Destination(CRL_ADDRESS, Transport.TCP, 80) in host.learned()
+        assert [each.levelname for each in caplog.records] == ["WARNING"]
+        again = self.restarted(host)
+        assert self.entries(again, Destination(CRL_ADDRESS, Transport.TCP, 80))
+
+    def test_an_agent_that_died_between_the_journal_and_the_kernel(self, host: Host) -> None:
+        agent = self.isolated(host)
+        host.backend.refusals["update"] = RuntimeError("killed")  # type: ignore[assignment]
+        with pytest.raises(RuntimeError):
+            agent.isolate(IsolationOrder(lists=("streamlined",)))
+        host.backend.refusals.clear()
+        assert self.WILD in host.learned()
+        again = self.restarted(host)
+        assert again.enforcement.inherited.doors == {}
+        assert self.WILD not in host.learned()
+
+    def test_after_an_update_the_kernel_says_the_new_entries(self, host: Host) -> None:
+        agent = self.isolated(host)
+        agent.isolate(IsolationOrder(lists=("streamlined",)))
+        again = self.restarted(host)
+        crl = Destination(CRL_ADDRESS, Transport.TCP, 80)
+        assert self.entries(again, crl) == {"mde-streamlined-commercial crl.microsoft.com"}
+
+    @pytest.mark.parametrize("purpose", ["update", "learn"])
+    def test_after_a_failed_update_it_is_as_before(self, host: Host, purpose: str) -> None:
+        agent = self.isolated(host)
+        before = {name: host.backend.elements(SETS[name]) for name in LEARNED.values()}
+        host.backend.fails_once(purpose)
+        refused(lambda: agent.isolate(IsolationOrder(lists=("streamlined",))))
+        assert is_isolated(host, agent)
+        again = self.restarted(host)
+        assert self.entries(again, Destination(CRL_ADDRESS, Transport.TCP, 80)) == {
+            "mde-standard-commercial crl.microsoft.com"
+        }
+        if purpose == "update":
+            assert {name: host.backend.elements(SETS[name]) for name in before} == before
+            assert self.entries(again, self.WILD)
+
+    def test_an_isolation_s_key_stays_over_updates_and_is_another_for_the_next(self, host: Host) -> None:
+        agent, seen = host.agent(), []
+        for order in (IsolationOrder(), IsolationOrder(lists=("standard",)), None, IsolationOrder()):
+            if order is None:
+                agent.release(ReleaseOrder(""))
+                continue
+            agent.isolate(order)
+            assert agent.isolation is not None
+            seen.append(agent.isolation.key)
+        first, same, other = seen
+        assert first == same != other
+        assert len(other) == 16

@@ -17,6 +17,7 @@ from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt
 from allowlists.model import Entry, Match
 from isolator.core.compiler import LEARNED
 from isolator.core.decide import GateLimits
+from isolator.core.purpose_seal import PurposeSeal
 from isolator.model.datagram import Datagram
 from isolator.model.event import Alert
 from isolator.model.flow import Destination, Hook, Transport
@@ -50,6 +51,13 @@ POLICY = Policy(
     resolvers=(RESOLVER, RESOLVER6),
 )
 X = ip_address("20.1.2.3")
+DOOR = Destination(X, Transport.TCP, 443)
+SSH, GONE = (Destination(ip_address(f"20.9.9.{n}"), Transport.TCP, 22) for n in (1, 2))
+SEAL = PurposeSeal(
+    b"key",
+    "boot",
+    (*POLICY.entries, Entry(9, "old.test", "old.test", port=22, extra_ports=(443,), list_id="l")),
+)
 ASKED = query("www.listed.test")
 ANSWERED = answer(ASKED, "www.listed.test. 300 A 20.1.2.3")
 
@@ -355,6 +363,42 @@ class TestPolicy:
         out(learner, ASKED)
         back(learner, ANSWERED)
         assert len(kernel.held) == 2
+
+    def test_the_kernel_is_told_for_which_entries(self) -> None:
+        """Of an earlier answer and of an agent before too."""
+        learner, kernel = make()
+        learner.replace_policy(POLICY, (CLIENT, CLIENT6), SEAL)
+        learner.inherit({DOOR: {"l#9": kernel.now + 50}})
+        for name in ("a.wild.test", "www.listed.test"):
+            asked = query(name)
+            out(learner, asked)
+            back(learner, answer(asked, f"{name}. 300 A 20.1.2.3"))
+        first, second = kernel.held
+        assert SEAL.read(DOOR, first.comment) == {"l#2": kernel.now + 305, "l#9": kernel.now + 50}
+        assert SEAL.read(DOOR, second.comment) == {
+            "l#1": kernel.now + 305,
+            "l#2": kernel.now + 305,
+            "l#9": kernel.now + 50,
+        }
+
+    def test_an_answer_does_not_shorten_what_an_agent_before_had_opened(self) -> None:
+        learner, kernel = make()
+        learner.inherit({DOOR: {"l#2": kernel.now + 5_000}})
+        out(learner, ASKED)
+        back(learner, ANSWERED)
+        assert kernel.held == [Element(DOOR, 5_000)]
+
+    def test_restated(self) -> None:
+        learner, kernel = make()
+        many = {f"n{n}.wild.test": [(X + n, 300)] for n in range(250)}
+        learner.preload({**many, "www.listed.test": [(X, 60)]}, kernel.now)
+        learner.replace_policy(POLICY, (CLIENT, CLIENT6), SEAL)
+        learner.inherit({SSH: {"l#9": kernel.now + 50}, GONE: {"l#9": kernel.now - 1}})
+        learner.restate()
+        held = {each.key: SEAL.read(cast(Destination, each.key), each.comment) for each in kernel.held}
+        assert len(held) == len(kernel.held) == 251
+        assert held[DOOR] == {"l#1": kernel.now + 65, "l#2": kernel.now + 305}
+        assert held[SSH] == {"l#9": kernel.now + 50}
 
     def test_threads_that_read_and_replace_while_packets_are_judged(self) -> None:
         learner, kernel = make()

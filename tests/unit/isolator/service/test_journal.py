@@ -14,7 +14,7 @@ import pytest
 from isolator.core.compiler import compile_policy
 from isolator.model.failure import FailureCode, IsolatorError
 from isolator.model.order import HostState, IsolationOrder
-from isolator.service.journal import Expiry, Isolation, Record, decode, encode
+from isolator.service.journal import KEY_LENGTH, Expiry, Isolation, Record, decode, encode
 from isolator.service.policy_builder import ListInForce
 from tests.golden.transactions import BY_ADDRESS, SELECTIVE
 
@@ -24,6 +24,7 @@ ISOLATION = Isolation(
     (ListInForce("own", "undated", 3),),
     "2026-11-24T06:00:00Z",
     Expiry(60.0, 1000.0, "boot-1"),
+    bytes(range(KEY_LENGTH)),
 )
 
 
@@ -71,6 +72,23 @@ def test_one_wrong_value_anywhere_is_read_or_refused_never_worse(junk: object) -
             assert record is not None
             if record.isolation is not None:
                 compile_policy(record.isolation.policy, 1)
+
+
+@pytest.mark.parametrize("key", [None, "", 7, [], "no hex", "ab", "ab" * (KEY_LENGTH - 1)])
+def test_a_damaged_key_is_none_and_harms_nothing_else(key: object) -> None:
+    document = _through_json(Record(HostState.ISOLATED, 8, ISOLATION))
+    document["isolation"]["key"] = key
+    assert decode(document) == Record(HostState.ISOLATED, 8, replace(ISOLATION, key=b""))
+
+
+def test_a_journal_of_an_agent_that_had_no_keys() -> None:
+    document = _through_json(Record(HostState.ISOLATED, 8, ISOLATION))
+    del document["isolation"]["key"]
+    assert decode(document) == Record(HostState.ISOLATED, 8, replace(ISOLATION, key=b""))
+
+
+def test_a_key_shows_in_no_log() -> None:
+    assert "key" not in repr(ISOLATION)
 
 
 def test_no_document_is_no_record() -> None:
