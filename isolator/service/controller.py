@@ -459,7 +459,11 @@ class Controller:
         else:
             learned = self._fill_gate(isolation, own)
             self._open_queues()
-            self.enforcement.replace(self.ruleset, learned)
+            try:
+                self.enforcement.replace(self.ruleset, learned)
+            except IsolatorError:
+                self._need_capabilities()  # after a boot it may be another kernel, and this says what it lacks
+                raise
             self.gate.spare(self.enforcement.take_spared())
         LOG.info("isolation of %s is in force again", isolation.since)
         return isolation

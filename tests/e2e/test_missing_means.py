@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from isolator.wiring import QUEUE_NUMBER
 from tests.e2e import orders
 from tests.lab import Lab, world
 from tests.lab.agent import Agent, Outcome
+from tests.lab.failure import LabError
 
 pytestmark = [pytest.mark.netns, pytest.mark.e2e]
 
@@ -118,6 +120,25 @@ def test_without_an_expression_of_the_kernel(lab: Lab, absent: str, said: str) -
     assert [line for line in shown if line.startswith(f"NO   {absent} ") and said in line]
     assert shown[-1] == "this host cannot be isolated yet"
     assert is_available(lab.agent(), absent), "control"
+
+
+def test_a_boot_into_a_kernel_without_fib(lab: Lab) -> None:
+    """The isolation cannot be put in force again: the agent says why and ends; with the expression it is back."""
+    agent = lab.agent()
+    agent.start()
+    orders.isolate(agent)
+    agent.kill()
+    lab.device.run(["nft", "delete", "table", "inet", "isolator"], check=True)
+    poor = replace(agent, environment={"LD_PRELOAD": build(lab, "no_expression.c"), "ABSENT": "fib"})
+    with pytest.raises(LabError):
+        poor.start()
+    assert poor.process is not None
+    assert poor.process.returncode == 4
+    assert "load the module nft_fib_inet" in agent.log.read_text().splitlines()[-1]
+    assert lab.device.run(["nft", "list", "ruleset"], check=True).stdout == ""
+    with replace(agent, process=None) as whole:
+        assert orders.status(whole)["state"] == "isolated"
+        orders.release(whole)
 
 
 def test_without_the_queue_library(lab: Lab) -> None:
