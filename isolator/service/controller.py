@@ -462,7 +462,7 @@ class Controller:
             try:
                 self.enforcement.replace(self.ruleset, learned)
             except IsolatorError:
-                self._need_capabilities()  # after a boot it may be another kernel, and this says what it lacks
+                self._need_capabilities()  # after a boot it may be another kernel: this says what it lacks
                 raise
             self.gate.spare(self.enforcement.take_spared())
         LOG.info("isolation of %s is in force again", isolation.since)
