@@ -244,7 +244,7 @@ def test_stopped(scene: Scene, address: str) -> None:
 
 
 class TestRestart:
-    """What an agent knows of the doors that the one before had opened."""
+    """What an agent knows of the doors that the one before had opened (`test_promise_p5_learned` has more)."""
 
     def test_unlisted_names_are_refused_and_listed_ones_pass_where_they_are(self, scene: Scene) -> None:
         scene.restart()
@@ -255,20 +255,12 @@ class TestRestart:
         assert outcome(scene.lab, OTHER_ADDRESS, OTHER) == "echo"
         assert outcome(scene.lab, WILD_ADDRESS, WILD) == "echo"
 
-    def test_names_that_the_list_spells_out_are_strict_at_once(self, scene: Scene) -> None:
-        """The agent asks for them itself, so it knows for which entry their addresses are."""
+    def test_every_address_is_for_its_own_entry(self, scene: Scene) -> None:
         scene.restart()
+        assert outcome(scene.lab, WILD_ADDRESS, NAME) == "reset"
         assert outcome(scene.lab, ADDRESSES[socket.AF_INET], OTHER) == "reset"
         assert outcome(scene.lab, OTHER_ADDRESS, NAME) == "reset"
         assert outcome(scene.lab, OTHER_ADDRESS, WILD) == "reset"
-
-    def test_names_under_a_wildcard_are_strict_once_they_are_asked_for_again(self, scene: Scene) -> None:
-        """Until then a name of any entry for the port will do there (ADR 0009)."""
-        scene.restart()
-        assert outcome(scene.lab, WILD_ADDRESS, NAME) == "echo"
-        scene.ask(WILD)
-        assert outcome(scene.lab, WILD_ADDRESS, NAME) == "reset"
-        assert outcome(scene.lab, WILD_ADDRESS, WILD) == "echo"
 
     def test_a_connection_that_said_nothing_under_the_agent_before_cannot_speak_now(
         self, scene: Scene
