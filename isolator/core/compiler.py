@@ -1,7 +1,7 @@
 """Policy to ruleset: which doors stay open, as rules and sets.
 
 Rules never grow with the list: names become elements of sets as DNS answers are judged, networks
-become elements of interval sets. The hot path of an allowed packet is one set look-up.
+become elements of interval sets. The hot path of an allowed packet is one set look-up at each hook.
 The rules are stateless on purpose. A `ct` expression would switch connection tracking on for the
 whole network namespace, which costs every packet and would let "established" stand in for
 "allowed"; the destination is checked on every packet instead. What stands for "established" is a set
@@ -23,7 +23,9 @@ from isolator.model.ruleset import (
     AddressInSet,
     AddressSet,
     AnyFlag,
+    AnyPortIs,
     Approved,
+    Bare,
     Carries,
     Chain,
     Connecting,
@@ -38,13 +40,16 @@ from isolator.model.ruleset import (
     HopLimitIs,
     IcmpIs,
     Jump,
+    Known,
     LengthAtMost,
     Loopback,
     Match,
     NetworkKey,
     NextHopIn,
     NotConnecting,
+    OnlyAck,
     PortIs,
+    PortIsNone,
     Remember,
     Rule,
     Ruleset,
@@ -150,6 +155,7 @@ def compile_policy(policy: Policy, queue_number: int) -> Ruleset:
             _dns_chain("dns_out", Hook.OUTPUT, Side.DESTINATION, QUEUE_CHAIN),
             _dns_chain("dns_in", Hook.INPUT, Side.SOURCE, QUEUE_CHAIN),
             _dns_chain("dns_tcp_in", Hook.INPUT, Side.SOURCE, FLOW_QUEUE_CHAIN),
+            Chain("answers_in", _answer_rules()),
             *(_known_chain(version) for version in _VERSIONS),
             Chain("flow_held", _held_rules()),
             Chain("flow_out", _flow_rules(policy)),
@@ -189,31 +195,38 @@ def _dns_chain(name: str, hook: Hook, side: Side, queue: str) -> Chain:
 def _gate_chain(name: str, hook: Hook) -> Chain:
     """DNS and new connections to the gate; the rest passes on to the filter chains."""
     if hook is Hook.INPUT:
-        rules: tuple[Rule, ...] = (
-            Rule((PortIs(Transport.UDP, Side.SOURCE, 53),), Jump("dns_in")),
-            Rule((PortIs(Transport.TCP, Side.SOURCE, 53),), Jump("dns_tcp_in")),
-        )
+        rules: tuple[Rule, ...] = (Rule((AnyPortIs(Side.SOURCE, 53),), Jump("answers_in")),)
     else:
         rules = (
-            # The hot path of a connection: whatever opens a new one is never on it.
-            *(Rule((NotConnecting(), FlowInSet(APPROVED[v], v)), Jump(f"flow_known{v}")) for v in _VERSIONS),
+            # The hot path of a connection.
+            *(Rule((FlowInSet(APPROVED[v], v), Whole(v)), Jump(f"flow_known{v}")) for v in _VERSIONS),
             Rule((PortIs(Transport.UDP, Side.DESTINATION, 53),), Jump("dns_out")),
             Rule((TransportIs(Transport.TCP),), Jump("flow_out")),
         )
     return Chain(name, (*rules, Rule((), Action.ACCEPT)), hook, GATE_PRIORITY)
 
 
+def _answer_rules() -> tuple[Rule, ...]:
+    """What may be DNS, told apart by transport."""
+    return (
+        Rule((PortIs(Transport.UDP, Side.SOURCE, 53),), Jump("dns_in")),
+        Rule((PortIs(Transport.TCP, Side.SOURCE, 53),), Jump("dns_tcp_in")),
+    )
+
+
 def _known_chain(version: int) -> Chain:
     """An approved connection passes; what its client says keeps it known, its end makes it forgotten soon.
 
-    Bare acknowledgements leave the time alone: the last one comes after the end.
+    Bare acknowledgements leave the time alone: the last one comes after the end. What opens a new
+    connection goes back to the gate's chain, which clears the mark.
     """
     name = APPROVED[version]
     rules = (
-        Rule((), Action.SET_MARK),
+        Rule((), Action.SET_KNOWN),
+        Rule((OnlyAck(),), Action.ACCEPT),
         Rule((AnyFlag(("psh",)),), Remember(name, version, FLOW_IDLE_S)),
         Rule((AnyFlag(("fin", "rst")),), Remember(name, version, FLOW_CLOSING_S)),
-        Rule((), Action.ACCEPT),
+        Rule((NotConnecting(),), Action.ACCEPT),
     )
     return Chain(f"flow_known{version}", rules)
 
@@ -257,10 +270,19 @@ def _held_rules() -> tuple[Rule, ...]:
 def _output_rules(policy: Policy) -> tuple[Rule, ...]:
     to = Side.DESTINATION
     tcp = TransportIs(Transport.TCP)
+    # The hot paths first; that a known packet is whole and opens nothing was checked at the gate's hook.
+    # The transport comes after the set: nft takes one before it for a part of it when it lists the rule.
+    rules = [
+        Rule((Known(), EndInSet(to, SEEN[v], v), tcp), Action.ACCEPT, Reason.ESTABLISHED_FLOW)
+        for v in _VERSIONS
+    ]
+    rules += [
+        Rule((Known(), EndInSet(to, PROXIES[v], v), tcp), Action.ACCEPT, Reason.PROXY)
+        for v in _proxy_versions(policy)
+    ]
+    rules += _datagram_rules()
     # Again, as the SYN leaves the queue: what waited there before it may have approved its ends meanwhile.
-    rules = [Rule((Connecting(),), Jump("flow_begun")), Rule((FlowApproved(), tcp), Jump("flow_new"))]
-    # The hot path first: it checks by itself that the packet is no fragment. The transport comes after the
-    # set: nft takes one before it for a part of it when it lists the rule.
+    rules += [Rule((Connecting(),), Jump("flow_begun")), Rule((FlowApproved(), tcp), Jump("flow_new"))]
     rules += [
         Rule((Approved(), EndInSet(to, LEARNED[v], v), tcp, Whole(v)), Action.ACCEPT, Reason.LEARNED_ADDRESS)
         for v in _VERSIONS
@@ -292,6 +314,20 @@ def _output_rules(policy: Policy) -> tuple[Rule, ...]:
         Rule((), Action.UNREACHABLE, Reason.NOT_LISTED),
     ]
     return tuple(rules)
+
+
+def _datagram_rules() -> Iterable[Rule]:
+    """Datagrams to learned addresses, ahead of all that does not concern them.
+
+    What has rules of its own below stays out: DNS, QUIC, pieces, options and extension headers.
+    """
+    to = Side.DESTINATION
+    plain = PortIsNone(Transport.UDP, to, (53, QUIC_PORT))
+    for version in _VERSIONS:
+        matches: tuple[Match, ...] = (EndInSet(to, LEARNED[version], version), plain, Bare(version))
+        if version == 4:
+            matches += (Whole(version),)
+        yield Rule(matches, Action.ACCEPT, Reason.LEARNED_ADDRESS)
 
 
 def _unnamed_rules() -> Iterable[Rule]:

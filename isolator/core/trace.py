@@ -15,7 +15,9 @@ from isolator.model.ruleset import (
     AddressIn,
     AddressInSet,
     AnyFlag,
+    AnyPortIs,
     Approved,
+    Bare,
     Carries,
     Chain,
     Connecting,
@@ -29,13 +31,16 @@ from isolator.model.ruleset import (
     HopLimitIs,
     IcmpIs,
     Jump,
+    Known,
     LengthAtMost,
     Loopback,
     Match,
     NetworkKey,
     NextHopIn,
     NotConnecting,
+    OnlyAck,
     PortIs,
+    PortIsNone,
     Remember,
     Rule,
     Ruleset,
@@ -114,7 +119,7 @@ def trace(
     for chain in base:
         walk, packet = _walk_chain(contents, chain, packet)
         if walk is not None and walk.verdict is Verdict.QUEUE and gate is Verdict.ACCEPT:
-            packet = replace(packet, approved=True)
+            packet = replace(packet, approved=True, known=False)
             continue
         if walk is not None and walk.verdict is Verdict.QUEUE and gate is Verdict.DROP:
             return replace(walk, verdict=Verdict.DROP)
@@ -134,8 +139,8 @@ def _walk_chain(contents: SetContents, chain: Chain, packet: Packet) -> tuple[Wa
             walk, packet = _walk_chain(contents, contents.ruleset.chain(rule.action.chain), packet)
             if walk is not None:
                 return walk, packet
-        elif rule.action in (Action.CLEAR_MARK, Action.SET_MARK):
-            packet = replace(packet, approved=rule.action is Action.SET_MARK)
+        elif rule.action in (Action.CLEAR_MARK, Action.SET_KNOWN):
+            packet = replace(packet, approved=False, known=rule.action is Action.SET_KNOWN)
         elif not isinstance(rule.action, Remember | Forget):
             verdict = rule.action.verdict
             assert verdict is not None  # only the two actions above have none
@@ -166,6 +171,10 @@ def _holds(contents: SetContents, match: Match, packet: Packet) -> bool:
             return hop.version == network.version and hop in network
         case PortIs(transport, side, port):
             return packet.protocol == transport.value and _port(packet, side) == port
+        case PortIsNone(transport, side, ports):
+            return packet.protocol == transport.value and _port(packet, side) not in ports
+        case AnyPortIs(side, port):
+            return _port(packet, side) == port
         case TransportIs(transport):
             return packet.protocol == transport.value
         case VersionIs(version):
@@ -176,17 +185,24 @@ def _holds(contents: SetContents, match: Match, packet: Packet) -> bool:
             return extra.value in packet.extras
         case Whole(version):
             return not packet.fragment and packet.source.version == version
+        case Bare(version):
+            bare = packet.protocol == "udp" and not packet.extras and not (version == 6 and packet.fragment)
+            return bare and packet.source.version == version
         case NotConnecting():
             return packet.protocol == "tcp" and packet.tcp_flags & {"syn", "ack"} != {"syn"}
         case Connecting():
             return packet.protocol == "tcp" and packet.tcp_flags & {"syn", "ack"} == {"syn"}
         case AnyFlag(flags):
             return packet.protocol == "tcp" and not packet.tcp_flags.isdisjoint(flags)
+        case OnlyAck():
+            return packet.protocol == "tcp" and packet.tcp_flags == {"ack"}
         case FlowInSet(_, version):
             flow = _flow(packet, version)
             return flow is not None and flow in contents.flows
         case Approved():
             return packet.approved
+        case Known():
+            return packet.known
         case FlowApproved():
             return False  # what it does is for the packets behind this one
         case _:

@@ -55,7 +55,8 @@ class LearnedAddress:
 class Packet:
     """One packet as the compiled rules see it; only the fields that rules can match.
 
-    `loopback` says that the interface is the loopback one. `approved` is the gate's mark.
+    `loopback` says that the interface is the loopback one. `approved` is the gate's mark, `known`
+    the one of a connection that it approved before.
     `icmp_type`/`icmp_code` are numbers of ICMP or ICMPv6 according to the address version;
     `embedded` is the destination inside an ICMP error. `length` is the IP total length in bytes.
     `fragment` says that it is one piece of a larger packet; a later piece has no ports. `gateway` is the
@@ -71,6 +72,7 @@ class Packet:
     destination_port: int | None = None
     loopback: bool = False
     approved: bool = False
+    known: bool = False
     tcp_flags: frozenset[str] = frozenset()
     icmp_type: int | None = None
     icmp_code: int | None = None

@@ -25,7 +25,10 @@ default. We touch only this bit and the next, only on port 53 and on TCP packets
 """
 
 FLOW_BIT = 0x0020_0000
-"""Packet mark bit with which the gate says that all of the packet's connection is approved."""
+"""Packet mark bit with which the gate says that all of the packet's connection is approved.
+
+By itself it is the rules' own: the packet is one of a connection that was approved earlier.
+"""
 
 
 class SetKind(Enum):
@@ -141,6 +144,26 @@ class PortIs:
 
 
 @dataclass(frozen=True, slots=True)
+class PortIsNone:
+    """One end of a packet of that transport has none of these ports."""
+
+    transport: Transport
+    side: Side
+    ports: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyPortIs:
+    """Port of one end, whatever the transport: cheaper than two rules, and nothing to decide by.
+
+    Protocols without ports match by whatever bytes stand at their place.
+    """
+
+    side: Side
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class TransportIs:
     """Transport protocol, any port."""
 
@@ -200,6 +223,16 @@ class Whole:
 
 
 @dataclass(frozen=True, slots=True)
+class Bare:
+    """The datagram's UDP header stands right behind an IP header without anything extra.
+
+    IPv4: no options (a piece of a packet may match). IPv6: no extension header, so no piece either.
+    """
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class NotConnecting:
     """A TCP segment other than a bare SYN: it cannot open a connection (RFC 9293, section 3.5)."""
 
@@ -217,6 +250,11 @@ class AnyFlag:
 
 
 @dataclass(frozen=True, slots=True)
+class OnlyAck:
+    """A TCP segment whose one flag is ACK: most of what is sent in bulk."""
+
+
+@dataclass(frozen=True, slots=True)
 class FlowInSet:
     """(source, port, destination, port) of a TCP segment is an element of a set of flows."""
 
@@ -227,6 +265,11 @@ class FlowInSet:
 @dataclass(frozen=True, slots=True)
 class Approved:
     """The gate's mark is on the packet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The packet is one of a connection that was approved before: the gate has not seen it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,16 +323,21 @@ Match = (
     | AddressIn
     | NextHopIn
     | PortIs
+    | PortIsNone
+    | AnyPortIs
     | TransportIs
     | VersionIs
     | Fragment
     | Carries
     | Whole
+    | Bare
     | NotConnecting
     | Connecting
     | AnyFlag
+    | OnlyAck
     | FlowInSet
     | Approved
+    | Known
     | FlowApproved
     | IcmpIs
     | EmbeddedInSet
@@ -308,7 +356,7 @@ class Action(Enum):
     UNREACHABLE = "reject with icmpx admin-prohibited"
     PORT_UNREACHABLE = "reject with icmpx port-unreachable"
     CLEAR_MARK = "clear mark"
-    SET_MARK = "set mark"
+    SET_KNOWN = "set the mark of known connections"
     QUEUE = "queue"
     QUEUE_FLOW = "queue flow"
     """To the queue of connections, whose number is the ruleset's plus one."""

@@ -12,7 +12,9 @@ from isolator.model.ruleset import (
     AddressIn,
     AddressInSet,
     AnyFlag,
+    AnyPortIs,
     Approved,
+    Bare,
     Carries,
     Connecting,
     EmbeddedInSet,
@@ -23,12 +25,15 @@ from isolator.model.ruleset import (
     Fragment,
     HopLimitIs,
     IcmpIs,
+    Known,
     LengthAtMost,
     Loopback,
     Match,
     NextHopIn,
     NotConnecting,
+    OnlyAck,
     PortIs,
+    PortIsNone,
     ToThisHost,
     TransportIs,
     UidIs,
@@ -58,6 +63,7 @@ byte 24 (RFC 8200).
 """
 
 
+_OUR_BITS = APPROVED_BIT | FLOW_BIT
 _PIECE = 0x3FFF
 """More-fragments flag and offset in the IPv4 header (RFC 791 section 3.1)."""
 
@@ -84,6 +90,10 @@ def match_text(match: Match) -> str:
             return f"rt ip6 nexthop {network}"
         case PortIs(transport, side, port):
             return f"{transport.value} {side.value}port {port}"
+        case PortIsNone(transport, side, ports):
+            return f"{transport.value} {side.value}port != {{ {', '.join(map(str, ports))} }}"
+        case AnyPortIs(side, port):
+            return f"th {side.value}port {port}"
         case TransportIs(transport):
             return f"meta l4proto {transport.value}"
         case VersionIs(version):
@@ -94,18 +104,24 @@ def match_text(match: Match) -> str:
             return "ip hdrlength != 5" if extra is Extra.OPTIONS else f"exthdr {extra.value} exists"
         case Whole(version):
             return f"ip frag-off & 0x{_PIECE:04x} == 0" if version == 4 else "exthdr frag missing"
+        case Bare(version):
+            return "ip hdrlength 5" if version == 4 else "ip6 nexthdr udp"
         case NotConnecting():
             return "tcp flags & (syn | ack) != syn"
         case Connecting():
             return "tcp flags & (syn | ack) == syn"
         case AnyFlag(flags):
             return f"tcp flags & ({' | '.join(flags)}) != 0"
+        case OnlyAck():
+            return "tcp flags == ack"
         case FlowInSet(name, version):
             return f"{flow_text(version)} @{name}"
         case Approved():
             return f"meta mark & 0x{APPROVED_BIT:08x} == 0x{APPROVED_BIT:08x}"
         case FlowApproved():
-            return f"meta mark & 0x{FLOW_BIT:08x} == 0x{FLOW_BIT:08x}"
+            return f"meta mark & 0x{_OUR_BITS:08x} == 0x{_OUR_BITS:08x}"
+        case Known():
+            return f"meta mark & 0x{_OUR_BITS:08x} == 0x{FLOW_BIT:08x}"
         case IcmpIs():
             return _icmp_text(match)
         case EmbeddedInSet(name, version):
@@ -193,6 +209,11 @@ def _match_json(match: Match) -> Any:
             return _compare({"rt": {"key": "nexthop", "family": "ip6"}}, {"prefix": prefix})
         case PortIs(transport, side, port):
             return _compare(_payload(transport.value, f"{side.value}port"), port)
+        case PortIsNone(transport, side, ports):
+            field = _payload(transport.value, f"{side.value}port")
+            return _compare(field, {"set": list(ports)}, "!=")
+        case AnyPortIs(side, port):
+            return _compare(_payload("th", f"{side.value}port"), port)
         case TransportIs(transport):
             return _compare(_meta("l4proto"), transport.value)
         case VersionIs(version):
@@ -209,18 +230,26 @@ def _match_json(match: Match) -> Any:
             return _compare({"&": [_payload("ip", "frag-off"), _PIECE]}, 0)
         case Whole():
             return _compare({"exthdr": {"name": "frag"}}, False)
+        case Bare(4):
+            return _compare(_payload("ip", "hdrlength"), 5)
+        case Bare():
+            return _compare(_payload("ip6", "nexthdr"), "udp")
         case NotConnecting():
             return _compare({"&": [_payload("tcp", "flags"), ["syn", "ack"]]}, "syn", "!=")
         case Connecting():
             return _compare({"&": [_payload("tcp", "flags"), ["syn", "ack"]]}, "syn")
         case AnyFlag(flags):
             return _compare(_payload("tcp", "flags"), flags[0] if len(flags) == 1 else list(flags), "in")
+        case OnlyAck():
+            return _compare(_payload("tcp", "flags"), "ack")
         case FlowInSet(name, version):
             return _compare(flow_json(version), f"@{name}")
         case Approved():
             return _compare({"&": [_meta("mark"), APPROVED_BIT]}, APPROVED_BIT)
         case FlowApproved():
-            return _compare({"&": [_meta("mark"), FLOW_BIT]}, FLOW_BIT)
+            return _compare({"&": [_meta("mark"), _OUR_BITS]}, _OUR_BITS)
+        case Known():
+            return _compare({"&": [_meta("mark"), _OUR_BITS]}, FLOW_BIT)
         case IcmpIs(version, types, _):
             names: Any = [ICMP_TYPES[version][number] for number in types]
             right = names[0] if len(names) == 1 else {"set": names}

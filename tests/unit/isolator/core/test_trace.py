@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import IPv4Address, ip_address, ip_network
+from typing import Any
 
 import pytest
 
 from isolator.core.compiler import EMBEDDED, LEARNED, QUEUE_CHAINS, SEEN, compile_policy
 from isolator.core.trace import Walk, trace
-from isolator.model.flow import Destination, Hook, Packet, Transport
+from isolator.model.flow import Address, Destination, Hook, Packet, Transport
 from isolator.model.order import IsolationScope
 from isolator.model.policy import (
     AllowedNetwork,
@@ -27,10 +28,12 @@ from isolator.model.ruleset import (
     Chain,
     Connecting,
     ElementKey,
+    Extra,
     FlowApproved,
     FlowInSet,
     Forget,
     Jump,
+    Known,
     NotConnecting,
     Remember,
     Rule,
@@ -269,10 +272,49 @@ def test_even_an_approved_connection_cannot_be_opened_to_an_expired_door() -> No
 def test_an_approved_connection_needs_no_judgement_but_a_new_one_does() -> None:
     packet = out(OPEN, tcp_flags=ACK)
     flow = FlowKey(packet.source, 50_000, packet.destination, 443)
-    assert trace(RULES, packet, LEARNED_SETS, flows={flow}).reason is Reason.LEARNED_ADDRESS
+    for flags in (ACK, frozenset({"psh", "ack"}), frozenset({"fin", "ack"}), frozenset({"rst"})):
+        more = replace(packet, tcp_flags=flags)
+        assert trace(RULES, more, LEARNED_SETS, flows={flow}).reason is Reason.ESTABLISHED_FLOW
     assert trace(RULES, packet, {}, flows={flow}).reason is Reason.NOT_LISTED
+    assert trace(RULES, replace(packet, fragment=True), LEARNED_SETS, flows={flow}).reason is Reason.FRAGMENT
     for other in (replace(packet, source_port=50_001), replace(packet, tcp_flags=SYN)):
         assert trace(RULES, other, LEARNED_SETS, flows={flow}).verdict is QUEUE
+
+
+def test_an_approved_connection_to_a_proxy_needs_no_judgement() -> None:
+    packet = out(PROXY6, 3128, tcp_flags=ACK)
+    flow = FlowKey(packet.source, 50_000, packet.destination, 3128)
+    assert trace(RULES, packet, flows={flow}).reason is Reason.PROXY
+    assert trace(RULES, packet).verdict is QUEUE
+
+
+@pytest.mark.parametrize("address", [OPEN, OPEN6])
+@pytest.mark.parametrize(
+    ("port", "wrong", "verdict", "reason"),
+    [
+        (123, {}, ACCEPT, Reason.LEARNED_ADDRESS),
+        (123, {"known": True}, ACCEPT, Reason.LEARNED_ADDRESS),
+        (443, {}, REJECT, Reason.QUIC_REFUSED),
+        (443, {"known": True}, REJECT, Reason.QUIC_REFUSED),
+        (123, {"fragment": True}, DROP, Reason.FRAGMENT),
+        (124, {}, REJECT, Reason.NOT_LISTED),
+        (124, {"known": True}, REJECT, Reason.NOT_LISTED),
+    ],
+)
+def test_datagrams_to_learned_addresses(
+    address: Address, port: int, wrong: dict[str, Any], verdict: Verdict, reason: Reason
+) -> None:
+    doors = {Destination(address, Transport.UDP, number) for number in (53, 123, 443)}
+    learned: dict[str, set[ElementKey]] = {names[address.version]: {*doors} for names in (LEARNED, SEEN)}
+    walk = trace(RULES, out(address, port, "udp", **wrong), learned)
+    assert (walk.verdict, walk.reason) == (verdict, reason)
+
+
+def test_what_a_packet_carries_in_between_is_refused_at_a_learned_address() -> None:
+    for address, extra in ((OPEN, Extra.OPTIONS), (OPEN6, Extra.HOP_BY_HOP), (OPEN6, Extra.ROUTING)):
+        door = Destination(address, Transport.UDP, 123)
+        packet = out(address, 123, "udp", extras=frozenset({extra.value}))
+        assert trace(RULES, packet, {LEARNED[address.version]: {door}}).reason is Reason.IP_OPTIONS
 
 
 def test_the_gate_s_approval_lets_dns_pass_and_nothing_else() -> None:
@@ -351,7 +393,7 @@ APPROVED_FLOW6 = FlowKey(ME6, 50_000, OPEN6, 443)
 FLOW_RULES = Ruleset(
     (),
     (
-        Chain("known", (Rule((), Action.SET_MARK), Rule((), Remember("approved4", 4, 60)))),
+        Chain("known", (Rule((), Action.SET_KNOWN), Rule((), Remember("approved4", 4, 60)))),
         Chain(
             "flow_out",
             (
@@ -360,7 +402,7 @@ FLOW_RULES = Ruleset(
                 Rule((AnyFlag(("fin", "rst")),), Action.RESET, Reason.FLOW_CLOSED),
                 Rule((FlowApproved(),), Action.DROP, Reason.TCP_MALFORMED),
                 Rule((NotConnecting(), FlowInSet("approved4", 4)), Jump("known")),
-                Rule((Approved(),), Action.ACCEPT, Reason.LEARNED_ADDRESS),
+                Rule((Known(),), Action.ACCEPT, Reason.LEARNED_ADDRESS),
                 Rule((), Action.QUEUE_FLOW),
             ),
             Hook.OUTPUT,
