@@ -22,21 +22,22 @@ def elements_of(
     *,
     now: float,
     seal: PurposeSeal = UNSEALED,
-    known: Callable[[Destination], Purposes] | None = None,
+    known: Callable[[Destination, float], dict[str, float]] | None = None,
 ) -> list[tuple[AddressSet, Element]]:
     """The elements that open the addresses, as `door_elements`, each door once.
 
-    `known` gives what else has a door open already: an element says for all of them what it is there for.
+    `known` gives anew what else has a door open now: an element says for all of them what it is there for.
     """
     doors: dict[Destination, dict[str, float]] = {}
     for each in learned:
         held = doors.get(each.destination)
         if held is None:
-            held = doors[each.destination] = {} if known is None else dict(known(each.destination))
+            held = doors[each.destination] = {} if known is None else known(each.destination, now)
         held[each.entry] = max(each.expires_at, held.get(each.entry, -math.inf))
-    return [
-        made for door, purposes in doors.items() for made in door_elements(door, purposes, now=now, seal=seal)
-    ]
+    made: list[tuple[AddressSet, Element]] = []
+    for door, purposes in doors.items():
+        made += door_elements(door, purposes, now=now, seal=seal)
+    return made
 
 
 def door_elements(

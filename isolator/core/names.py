@@ -212,9 +212,11 @@ class LearnedNames:
     def purposes(self, destination: Destination, now: float) -> dict[str, float]:
         """Give the entries for which the destination is open now, each until when; empty when it is not."""
         element = self._elements.get(destination.address, _NO_ELEMENTS).get(destination)
-        held = dict(_NO_ENTRIES if element is None else element.entries)
-        for entry, until in self._inherited.get(destination, _NO_ENTRIES).items():
-            held[entry] = max(until, held.get(entry, -math.inf))
+        held = _NO_ENTRIES if element is None else element.entries
+        if self._inherited:  # not on the way of every answer
+            held = dict(held)
+            for entry, until in self._inherited.get(destination, _NO_ENTRIES).items():
+                held[entry] = max(until, held.get(entry, -math.inf))
         return {entry: until for entry, until in held.items() if until >= now}
 
     def doors(self) -> tuple[Destination, ...]:

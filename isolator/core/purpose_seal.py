@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hmac
 import struct
-from base64 import b64decode, b64encode
+from base64 import b64decode
+from binascii import b2a_base64
 from collections.abc import Iterable, Mapping
 
 from allowlists.model import Entry
-from isolator.model.flow import Destination
+from isolator.model.flow import Destination, Transport
 
 MAX_ENTRIES = 8
 """Entries that one text has room for: nft reads comments of up to 127 characters, and this takes 120."""
@@ -21,6 +22,8 @@ MAX_ENTRIES = 8
 _CODE_LENGTH = 8
 _NAME_LENGTH = 6
 _ITEM = struct.Struct(f">{_NAME_LENGTH}sI")
+_PORT = struct.Struct(">H")
+_HASH = "sha256"
 _LATEST = 0xFFFF_FFFF
 
 
@@ -31,17 +34,18 @@ class PurposeSeal:
     agents. An entry that the policy does not have, or not at the door's port, has nothing open.
     """
 
-    __slots__ = ("_entries", "_key", "_names")
+    __slots__ = ("_coder", "_entries", "_names")
 
     def __init__(self, key: bytes, boot_id: str, entries: Iterable[Entry]) -> None:
         # The instants are of one boot's clock, so a text is nothing to the next one.
-        self._key = _code(key, f"boot {boot_id}".encode())
+        mine = _code(key, f"boot {boot_id}".encode())
+        self._coder = hmac.new(mine, digestmod=_HASH)
         self._names: dict[str, bytes] = {}
         self._entries: dict[bytes, list[Entry]] = {}
         for entry in entries:
             apex = "apex" if entry.apex else ""
             text = f"entry {entry.list_id} {entry.protocol} {entry.host} {apex}"
-            name = _code(self._key, text.encode())[:_NAME_LENGTH]
+            name = _code(mine, text.encode())[:_NAME_LENGTH]
             self._names[entry.id] = name
             self._entries.setdefault(name, []).append(entry)
 
@@ -57,9 +61,11 @@ class PurposeSeal:
                 held[name] = max(until, held.get(name, 0.0))
         if not held:
             return None
-        longest = sorted(held, key=held.__getitem__, reverse=True)[:MAX_ENTRIES]
-        items = b"".join(_ITEM.pack(name, min(int(held[name]), _LATEST)) for name in longest)
-        return b64encode(items + self._code_at(door, items), b"-_").decode()
+        if len(held) > MAX_ENTRIES:
+            longest = sorted(held, key=held.__getitem__, reverse=True)[:MAX_ENTRIES]
+            held = {name: held[name] for name in longest}
+        items = b"".join([_ITEM.pack(name, min(int(until), _LATEST)) for name, until in held.items()])
+        return b2a_base64(items + self._code_at(door, items), newline=False).decode()
 
     def read(self, door: Destination, text: str | None) -> dict[str, float] | None:
         """Give the policy's entries that the text at a door names, with the instants, which may be over.
@@ -67,7 +73,7 @@ class PurposeSeal:
         Empty when the policy has none of them. None when it is no text of this isolation for this door.
         """
         try:
-            whole = b64decode(text or "", b"-_", validate=True)
+            whole = b64decode(text or "", validate=True)
         except ValueError:
             return None
         items, code = whole[:-_CODE_LENGTH], whole[-_CODE_LENGTH:]
@@ -81,12 +87,14 @@ class PurposeSeal:
         return found
 
     def _code_at(self, door: Destination, items: bytes) -> bytes:
-        end = f"door {door.transport.value} {door.port} ".encode()
-        return _code(self._key, end + door.address.packed + items)[:_CODE_LENGTH]
+        coder = self._coder.copy()  # half the time of a new one
+        transport = b"tcp" if door.transport is Transport.TCP else b"udp"
+        coder.update(b"door" + transport + _PORT.pack(door.port) + door.address.packed + items)
+        return coder.digest()[:_CODE_LENGTH]
 
 
 def _code(key: bytes, text: bytes) -> bytes:
-    return hmac.digest(key, text, "sha256")
+    return hmac.digest(key, text, _HASH)
 
 
 UNSEALED = PurposeSeal(b"", "", ())

@@ -146,7 +146,8 @@ class DnsLearner:
         for start in range(0, len(doors), _RESTATED):
             with self._lock:
                 now = self._clock.boottime()
-                found = ((door, self._purposes(door)) for door in doors[start : start + _RESTATED])
+                part = doors[start : start + _RESTATED]
+                found = ((door, self._gate.names.purposes(door, now)) for door in part)
                 self._backend.learn(
                     [
                         made
@@ -234,12 +235,10 @@ class DnsLearner:
         """What an answer opens: first in the kernel, then in the table."""
         if ruling.learned:
             now = self._clock.boottime()
-            made = elements_of(ruling.learned, now=now, seal=self._seal, known=self._purposes)
+            known = self._gate.names.purposes
+            made = elements_of(ruling.learned, now=now, seal=self._seal, known=known)
             self._backend.learn(made)
         self._gate.confirm(ruling)
-
-    def _purposes(self, door: Destination) -> Purposes:
-        return self._gate.names.purposes(door, self._clock.boottime())
 
     def _note_flow(self, ruling: FlowRuling, flow: FlowKey) -> None:
         self._alerts.note(ruling.reason, ruling.entry)

@@ -44,9 +44,9 @@ class Inheritance:
     strangers: tuple[Operation, ...] = ()
     """What shuts the learned doors that do not count. Connections that were approved there go on."""
 
-    def purposes(self, door: Destination) -> Purposes:
-        """For which entries a door was taken over, with the instants; empty when it was not."""
-        return self.doors.get(door, _NONE)
+    def purposes(self, door: Destination, now: float) -> dict[str, float]:
+        """For which entries a door that was taken over is open now, with the instants; empty for others."""
+        return {entry: until for entry, until in self.doors.get(door, _NONE).items() if until >= now}
 
     def destinations(self) -> set[Destination]:
         """Every destination among it, also those that only open flows may still use."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network, summarize_address_range
 from typing import Any
 
@@ -33,6 +33,9 @@ _PROTOCOLS = {Transport.TCP: 6, Transport.UDP: 17}
 _CONCATENATED = struct.Struct(">B3xH2x")
 """inet_proto and inet_service in a concatenation: each part is padded to four bytes."""
 _TIME = struct.Struct(">Q")
+_TIMES = struct.Struct("=HH8sHH8s")
+"""Two attributes at once, because every answer waits for this: timeout and what is left of it."""
+_OUR_TABLE = text(1, TABLE)
 _COMMENT = 0
 _EMBEDDED = (SetKind.EMBEDDED4, SetKind.EMBEDDED6)
 
@@ -49,27 +52,27 @@ def learn_messages(
     range: those need two elements each, which is nft's business.
     """
     wanted: dict[str, dict[bytes, Element]] = {}
+    commented: set[str] = set()
     for spec, element in additions:
         key = key_bytes(element.key)
         if key is None or spec.interval:
             return None
+        if element.comment is not None:
+            commented.add(spec.name)
         held = wanted.setdefault(spec.name, {})
         held[key] = _longer(held[key], element) if key in held else element
     requests: list[tuple[int, int, bytes]] = []
     for name, keys in wanted.items():
-        pairs = list(keys.items())
+        head, pairs = _OUR_TABLE + text(2, name), list(keys.items())
         for start in range(0, len(pairs), _ELEMENTS_A_MESSAGE):
             part = pairs[start : start + _ELEMENTS_A_MESSAGE]
-            add = message(NEWSETELEM, _body(name, (_element(*pair) for pair in part)), NLM_F_CREATE)
-            if not _all_in_place((element for _, element in part), in_place):
-                gone = message(DELSETELEM, _body(name, (_bare_element(key) for key, _ in part)))
-                requests += [add, gone]
+            elements = nested(3, *[_element(*pair) for pair in part])
+            add = message(NEWSETELEM, head + elements, NLM_F_CREATE)
+            if not in_place or name in commented:
+                gone = nested(3, *[nested(1, _key_attribute(key)) for key, _ in part])
+                requests += [add, message(DELSETELEM, head + gone)]
             requests.append(add)
     return requests
-
-
-def _all_in_place(elements: Iterable[Element], in_place: bool) -> bool:
-    return in_place and all(element.comment is None for element in elements)
 
 
 def _longer(one: Element, other: Element) -> Element:
@@ -79,23 +82,19 @@ def _longer(one: Element, other: Element) -> Element:
     return other
 
 
-def _body(set_name: str, elements: Iterable[bytes]) -> bytes:
-    return text(1, TABLE) + text(2, set_name) + nested(3, *elements)
-
-
-def _bare_element(key: bytes) -> bytes:
-    return nested(1, nested(1, attribute(1, key)))
+def _key_attribute(key: bytes) -> bytes:
+    return nested(1, attribute(1, key))
 
 
 def _element(key: bytes, element: Element) -> bytes:
-    parts = [nested(1, attribute(1, key))]
+    parts = _key_attribute(key)
     if element.timeout_s is not None:
         time = _TIME.pack(element.timeout_s * 1000)
         # The remaining time is named because an equal timeout alone would not start anew (kernel 6.12).
-        parts += [attribute(4, time), attribute(5, time)]
+        parts += _TIMES.pack(12, 4, time, 12, 5, time)
     if element.comment is not None:
-        parts.append(attribute(6, _user_data(element.comment)))
-    return nested(1, *parts)
+        parts += attribute(6, _user_data(element.comment))
+    return nested(1, parts)
 
 
 def _user_data(comment: str) -> bytes:
@@ -122,7 +121,7 @@ def learn_text(additions: Sequence[tuple[AddressSet, Element]], *, in_place: boo
         wanted[at] = _longer(wanted[at], element) if at in wanted else element
     for (spec, held_key), element in wanted.items():
         key = key_text(spec, held_key)
-        stays = _all_in_place((element,), in_place)
+        stays = in_place and element.comment is None
         timeout = "" if element.timeout_s is None else f" timeout {element.timeout_s}s"
         expires = f" expires {element.timeout_s}s" if timeout and stays else ""
         comment = "" if element.comment is None else f' comment "{element.comment}"'

@@ -32,7 +32,7 @@ def test_each_door_once_with_all_that_has_it_open() -> None:
     seal = PurposeSeal(b"k", "boot", entries)
     known = {DOOR: {"l#2": 700.0}, DOOR6: {}}
     both = [learned(), learned(expires_at=400.0), learned(expires_at=130.0), learned(DOOR6)]
-    elements = by_set(elements_of(both, now=100.0, seal=seal, known=known.__getitem__))
+    elements = by_set(elements_of(both, now=100.0, seal=seal, known=lambda door, _: known[door]))
     (here,), (there,) = elements[LEARNED[4]], elements[LEARNED[6]]
     assert (here.key, here.timeout_s) == (DOOR, 600), "never shorter than what is known"
     assert seal.read(DOOR, here.comment) == {"l#1": 400.0, "l#2": 700.0}

@@ -627,7 +627,7 @@ class TestLearnedFor:
         """List and host of the entries for which the agent took over a door."""
         assert agent.isolation is not None
         by_id = {entry.id: entry for entry in agent.isolation.policy.entries}
-        held = agent.enforcement.inherited.purposes(door)
+        held = agent.enforcement.inherited.purposes(door, agent.outside.clock.boottime())
         return {f"{by_id[each].list_id} {by_id[each].host}" for each in held}
 
     def isolated(self, host: Host) -> Controller:

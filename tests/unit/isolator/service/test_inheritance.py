@@ -72,8 +72,8 @@ def test_what_was_written_is_taken_over(world: World, caplog: pytest.LogCaptureF
         DOOR6: {"l#2": world.now + 600},
     }
     assert found.destinations() == {DOOR, DOOR6}
-    assert found.purposes(DOOR6) == {"l#2": world.now + 600}
-    assert found.purposes(replace(DOOR, port=80)) == {}
+    assert found.purposes(DOOR6, world.now) == {"l#2": world.now + 600}
+    assert found.purposes(replace(DOOR, port=80), world.now) == {}
     assert {spec.name for spec, _, _ in found.outliving} == {*SEEN.values(), *EMBEDDED.values()}
     assert found.shutting() is None
     assert not caplog.records
@@ -95,7 +95,7 @@ def test_what_expires_meanwhile_is_left_out(world: World) -> None:
 
 def test_an_entry_whose_time_is_over_is_not_taken_over(world: World) -> None:
     world.clock.advance(100)
-    assert world.stock().purposes(DOOR) == {"l#1": world.now + 300}
+    assert world.stock().purposes(DOOR, world.now) == {"l#1": world.now + 300}
 
 
 FORGED = (
