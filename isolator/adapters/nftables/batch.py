@@ -36,7 +36,7 @@ NFTABLES = 10
 _NLMSG_ERROR = 2
 _NLMSG_DONE = 3
 _NLM_F_DUMP = 0x300
-_NESTED = 0x8000
+NESTED = 0x8000
 _KIND = 0x3FFF
 _INET = 1
 _NETLINK_CAP_ACK = 10
@@ -55,7 +55,7 @@ def attribute(kind: int, payload: bytes) -> bytes:
 
 def nested(kind: int, *members: bytes) -> bytes:
     """An attribute that holds attributes."""
-    return attribute(kind | _NESTED, b"".join(members))
+    return attribute(kind | NESTED, b"".join(members))
 
 
 def text(kind: int, value: str) -> bytes:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network, summarize_address_range
 from typing import Any
 
 from isolator.adapters.nftables.batch import (
     DELSETELEM,
+    NESTED,
     NEWSETELEM,
     NLM_F_CREATE,
     attribute,
@@ -33,8 +35,7 @@ _PROTOCOLS = {Transport.TCP: 6, Transport.UDP: 17}
 _CONCATENATED = struct.Struct(">B3xH2x")
 """inet_proto and inet_service in a concatenation: each part is padded to four bytes."""
 _TIME = struct.Struct(">Q")
-_TIMES = struct.Struct("=HH8sHH8s")
-"""Two attributes at once, because every answer waits for this: timeout and what is left of it."""
+_ONE = 1 | NESTED
 _OUR_TABLE = text(1, TABLE)
 _COMMENT = 0
 _EMBEDDED = (SetKind.EMBEDDED4, SetKind.EMBEDDED6)
@@ -87,14 +88,21 @@ def _key_attribute(key: bytes) -> bytes:
 
 
 def _element(key: bytes, element: Element) -> bytes:
-    parts = _key_attribute(key)
-    if element.timeout_s is not None:
-        time = _TIME.pack(element.timeout_s * 1000)
-        # The remaining time is named because an equal timeout alone would not start anew (kernel 6.12).
-        parts += _TIMES.pack(12, 4, time, 12, 5, time)
-    if element.comment is not None:
-        parts += attribute(6, _user_data(element.comment))
-    return nested(1, parts)
+    comment = b"" if element.comment is None else attribute(6, _user_data(element.comment))
+    if element.timeout_s is None:
+        return nested(1, _key_attribute(key) + comment)
+    size, time = len(key), _TIME.pack(element.timeout_s * 1000)
+    # The remaining time is named because an equal timeout alone would not start anew (kernel 6.12).
+    headed = (size + 36 + len(comment), _ONE, size + 8, _ONE, size + 4, 1, key, 12, 4, time, 12, 5, time)
+    return _timed_layout(size).pack(*headed) + comment
+
+
+@cache
+def _timed_layout(size: int) -> struct.Struct:
+    """`nested(1, nested(1, attribute(1, key)), attribute(4, time), attribute(5, time))` in one go: every
+    answer waits for it. Keys are whole words, so nothing is padded.
+    """
+    return struct.Struct(f"=HHHHHH{size}sHH8sHH8s")
 
 
 def _user_data(comment: str) -> bytes:
