@@ -31,7 +31,7 @@ def run(*, quick: bool) -> list[Figure]:
     figures: list[Figure] = []
     with ground() as held:
         for name, upload in (("sent", True), ("received", False)):
-            figures += _bulk(held, name, upload=upload, rounds=4 if quick else 20)
+            figures += _bulk(held, name, upload=upload, rounds=4 if quick else 60)
         for hello in (openssl_hello(), large_hello()):
             figures += _latency(held, hello, rounds=4 if quick else 10, count=200 if quick else 500)
             figures += _rate(held, hello, rounds=2 if quick else 8, seconds=1.0 if quick else 2.0)
@@ -53,7 +53,7 @@ def _bulk(held: Ground, name: str, *, upload: bool, rounds: int) -> list[Figure]
     hello = openssl_hello()
 
     def sample(_: str) -> float:
-        return held.bulk(hello, upload=upload, settle_s=0.2, seconds=0.3)
+        return held.bulk(hello, upload=upload, settle_s=0.1, seconds=0.3)
 
     measured = _in_turn(held, sample, rounds)
     plain = measured.spread("none").median * 8e-9

@@ -21,6 +21,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from bench import one_core
+
 _PATIENCE = (5).to_bytes(8, sys.byteorder) + bytes(8)
 """A struct timeval: the sockets block, which costs less than a timeout of Python's."""
 _ROOM = 64
@@ -91,7 +93,7 @@ def _work(address: str, port: int, hello: bytes, counters: memoryview, place: in
 
 def bulk(address: str, port: int, hello: str, upload: bool, seconds: float) -> dict[str, Any]:
     """Carry bytes for that long over one connection that began with a hello."""
-    with _connection() as sock:
+    with one_core.on_it(), _connection() as sock:
         sock.connect((address, port))
         sock.sendall(bytes.fromhex(hello))
         if not sock.recv(1):
@@ -103,7 +105,7 @@ def bulk(address: str, port: int, hello: str, upload: bool, seconds: float) -> d
             if upload:
                 sock.sendall(piece)
             else:
-                sock.recv_into(piece, 0, socket.MSG_TRUNC)  # thrown away in the kernel
+                sock.recv_into(piece)
     return {"over": True}
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench import one_core
 from bench.cable import FAR_END, Counters, lay
 from bench.dns_client import isolate, release
 from bench.models import queue_everything
@@ -108,8 +109,9 @@ class Ground:
         port = DISCARD_PORT if upload else FLOOD_PORT
         more = {"upload": upload, "seconds": settle_s + seconds + 0.1}
         self._ask("bulk", address=ADDRESSES[0], port=port, hello=hello.hex(), **more)
-        self._settle(settle_s)
-        rate = self.receivers[upload].rate("IpExt", "InOctets", seconds)
+        with one_core.beside_it():
+            self._settle(settle_s)
+            rate = self.receivers[upload].rate("IpExt", "InOctets", seconds)
         self._client.hear()
         return rate
 

@@ -13,6 +13,8 @@ import socket
 import sys
 from collections.abc import Callable
 
+from bench import one_core
+
 ANSWER = b"\x16\x03\x03\x04\x00" + bytes(1024)
 _WORKERS = 24
 _BULK_WORKERS = 2
@@ -43,18 +45,19 @@ def discard(sock: socket.socket) -> None:
     """Take everything that comes after the hello without looking at it."""
     if read_hello(sock):
         sock.sendall(ANSWER)
-        # With MSG_TRUNC the kernel throws the bytes away itself (tcp(7)): the processor is for the path.
         room = bytearray(_PIECE)
-        while sock.recv_into(room, 0, socket.MSG_TRUNC):
-            pass
+        with one_core.on_it():
+            while sock.recv_into(room):
+                pass
 
 
 def flood(sock: socket.socket) -> None:
     """Send until the client is gone."""
     if read_hello(sock):
         piece = bytes(_PIECE)
-        while True:
-            sock.sendall(piece)
+        with one_core.on_it():
+            while True:
+                sock.sendall(piece)
 
 
 def work(listener: socket.socket, serve: Callable[[socket.socket], None]) -> None:

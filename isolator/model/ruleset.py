@@ -78,6 +78,8 @@ class AddressSet:
     """A named set. `timed`: elements may expire. `interval`: elements may be networks.
 
     `room`: how many elements packets may put there by themselves; 0 for a set that only we write.
+    `sweep_s`: how often the kernel frees what has expired, in seconds, 0 for its own second. An expired
+    element is found no more at once; sweeping only gives back its room, and walks the whole set for that.
     """
 
     name: str
@@ -85,6 +87,7 @@ class AddressSet:
     timed: bool = False
     interval: bool = False
     room: int = 0
+    sweep_s: int = 0
 
 
 class Side(Enum):

@@ -174,6 +174,8 @@ def set_text(spec: AddressSet) -> str:
     wanted = (("dynamic", spec.room), ("timeout", spec.timed), ("interval", spec.interval))
     flags = [flag for flag, given in wanted if given]
     text = f"{key};" + (f" flags {', '.join(flags)};" if flags else "")
+    if spec.sweep_s:
+        text += f" gc-interval {spec.sweep_s}s;"
     return f"{text} size {spec.room};" if spec.room else text
 
 
