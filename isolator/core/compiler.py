@@ -96,9 +96,9 @@ QUEUE_CHAINS = frozenset({QUEUE_CHAIN, FLOW_QUEUE_CHAIN})
 FLOW_ROOM = 131_072
 """Approved connections of each IP version; one beyond is judged packet by packet, on the slow path."""
 
-SWEEP_S, FLOW_SWEEP_S = 60, 10
-"""How often the kernel frees expired addresses and connections: each second, its own pace, takes 2 % of a core
-for 100,000 addresses. Connections are fewer, and their room counts those that have expired."""
+SWEEP_S = 10
+"""How often the kernel frees what has expired in our sets. Each second, its own pace, takes 2 % of a core when 100,000
+addresses are learned; much rarer, and answers that expire at once could pile up."""
 
 FLOW_IDLE_S = 86_400
 """An approved connection is forgotten when the client has had nothing to say for so long."""
@@ -138,7 +138,7 @@ def _sets() -> tuple[AddressSet, ...]:
             AddressSet(NETWORKS[version], ends, interval=True),
             AddressSet(CONTROL[version], ends),
             AddressSet(RESOLVERS[version], _address_kind(version)),
-            AddressSet(APPROVED[version], _flow_kind(version), True, room=FLOW_ROOM, sweep_s=FLOW_SWEEP_S),
+            AddressSet(APPROVED[version], _flow_kind(version), True, room=FLOW_ROOM, sweep_s=SWEEP_S),
             AddressSet(DHCP[version], _address_kind(version)),
             AddressSet(PROXIES[version], ends),
         ]

@@ -151,7 +151,7 @@ def test_a_door_is_no_embedded_address(key: Destination | NetworkKey) -> None:
 
 def test_sets() -> None:
     assert nft.set_text(SETS[NETWORKS[6]]) == "type ipv6_addr . inet_proto . inet_service; flags interval;"
-    assert nft.set_text(SETS[EMBEDDED[4]]) == "typeof @th,192,32; flags timeout; gc-interval 60s;"
+    assert nft.set_text(SETS[EMBEDDED[4]]) == "typeof @th,192,32; flags timeout; gc-interval 10s;"
     assert nft.set_text(SETS["dhcp4"]) == "type ipv4_addr;"
 
 
