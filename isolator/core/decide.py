@@ -164,6 +164,13 @@ class DnsGate:
             return _drop(Reason.RESOLVER_NOT_APPROVED)
         return None if self._pending.expects(answer) else _drop(Reason.DNS_UNASKED_ANSWER)
 
+    def awaits(self, answer: Datagram, head: DnsMessage, now: float) -> bool:
+        """Say whether a message whose records are not there yet begins as the answer to a query under way."""
+        if self.judge_stranger(answer) is not None:
+            return False
+        question = _question_answered(head)
+        return question is not None and self._pending.awaits(answer, head.id, question, now=now)
+
     def judge_answer(self, answer: Datagram, message: DnsMessage, now: float) -> Ruling:
         """Judge a readable message on its way in from port 53.
 
@@ -174,10 +181,8 @@ class DnsGate:
         stranger = self.judge_stranger(answer)
         if stranger is not None:
             return stranger
-        if not message.is_response or message.opcode or len(message.questions) != 1:
-            return _drop(Reason.DNS_UNASKED_ANSWER)
-        question = message.questions[0]
-        if not self._pending.take(answer, message.id, question, now=now):
+        question = _question_answered(message)
+        if question is None or not self._pending.take(answer, message.id, question, now=now):
             return _drop(Reason.DNS_UNASKED_ANSWER)
         found = self._opening(question.name)
         if found is None:
@@ -269,6 +274,13 @@ def _is_plain_query(message: DnsMessage) -> bool:
         and message.size <= MAX_QUERY
         and (message.edns is None or _is_plain_edns(message.edns))
     )
+
+
+def _question_answered(message: DnsMessage) -> Question | None:
+    """The one question of a response; None for whatever else it is."""
+    if not message.is_response or message.opcode or len(message.questions) != 1:
+        return None
+    return message.questions[0]
 
 
 def _is_plain_edns(edns: Edns) -> bool:

@@ -1,14 +1,17 @@
 """DNS over TCP to the configured resolvers (RFC 7766): the same judgement, message by message.
 
-The queries' side is a listener of the flow gate. The answers' side is here: what an answer opens has to be
-in the kernel before the last segment of the answer is delivered.
+The queries' side is a listener of the flow gate. The answers' side is here. Of an answer only the end is kept
+back: the segment that makes it whole is delivered once the answer is judged and the kernel has what it opens.
+So nothing is ever held, and what has to be acknowledged, repeated or slowed down on the way is the business
+of the two ends. Whoever sends something else than an answer to a query under way is found out by its
+question, so by its first 273 bytes.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from isolator.core.decide import DnsGate, Ruling
@@ -23,12 +26,8 @@ from isolator.model.verdict import Decision, Reason, Verdict
 
 MAX_CONNECTIONS = 256
 """Connections to resolvers whose answers are read at one time; the least used one goes."""
-MAX_HELD = 128
-"""Segments of one connection's answers that may wait: the longest answer, in the smallest usual segments."""
-MAX_HELD_TOGETHER = 512
-"""Segments of all of them; the kernel's queue must be longer."""
-HOLD_S = 10.0
-"""How long an answer may take to become whole."""
+UNFINISHED_S = 10.0
+"""How long an answer may take to become whole: as long as its query is remembered (`core.pending`)."""
 
 _SPACE = 1 << 32
 
@@ -43,6 +42,10 @@ class MessageSource(Protocol):
     @property
     def between(self) -> bool:
         """Whether no message is begun and unfinished."""
+        ...
+
+    def head(self) -> DnsMessage | Garbled | None:
+        """Give the header and question of the message under way, None as long as they are not whole."""
         ...
 
 
@@ -76,15 +79,20 @@ class _Answers:
     """One connection's answers on their way in."""
 
     reader: MessageSource
+    first: int
+    """The number of the client's first byte: what the resolver acknowledges when it takes the connection."""
     stream: TcpStream | None = None
-    """None until the resolver takes the connection."""
-    released: int = 0
+    """None until then."""
     acknowledged: int = 0
     """The resolver's last acknowledgement: the next byte it expects from the client."""
-    held: list[tuple[int, int]] = field(default_factory=list)
-    """End offset and token of each packet that waits."""
-    since: float = 0.0
-    """When the oldest of them came."""
+    expected: bool = False
+    """Whether the answer under way is known to be to a query under way."""
+    since: float | None = None
+    """When the answer under way began, None when there is none."""
+
+    def reset(self, flow: FlowKey, to_client: int) -> Reset:
+        """Give the numbers that end it."""
+        return Reset(flow, self.acknowledged, to_client, self.acknowledged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +110,7 @@ class AnswerRuling:
 class DnsOverTcp:
     """Both sides of the connections to resolvers; shares the DNS gate and its lock. Never blocks."""
 
-    __slots__ = ("_connections", "_gate", "_held", "_most", "_orphans", "_queries", "_replies")
+    __slots__ = ("_connections", "_gate", "_most", "_queries", "_replies")
 
     def __init__(
         self,
@@ -116,8 +124,6 @@ class DnsOverTcp:
         self._replies = replies
         self._most = most
         self._connections: OrderedDict[FlowKey, _Answers] = OrderedDict()
-        self._held = 0
-        self._orphans: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -126,27 +132,28 @@ class DnsOverTcp:
         """Say whether a connection goes to a configured resolver."""
         return self._gate.is_resolver(flow.server, flow.server_port)
 
-    def listen(self, flow: FlowKey) -> QueryTalk:
-        """Give the listener for the queries of a new connection, whose answers are expected from now on."""
-        known = self._connections.get(flow)
-        if known is not None:
-            self._orphans += self._forget(flow, known)
-        self._connections[flow] = _Answers(self._replies())
+    def listen(self, flow: FlowKey, first: int) -> QueryTalk:
+        """Give the listener for the queries of a new connection, whose answers are expected from now on.
+
+        `first` is the sequence number of the client's first byte.
+        """
+        self._connections[flow] = _Answers(self._replies(), first)
+        self._connections.move_to_end(flow)
         if len(self._connections) > self._most:
-            self._orphans += self._forget(*next(iter(self._connections.items())))
+            self._connections.popitem(last=False)
         return QueryTalk(self._queries(), self._gate, flow)
 
     def expire(self, now: float) -> FlowRuling | None:
         """Give up answers that do not become whole; call it every second or so. None when there is none."""
-        dropped, self._orphans = self._orphans, ()
         resets: tuple[Reset, ...] = ()
         for flow, known in tuple(self._connections.items()):
-            if known.stream is not None and known.held and known.since + HOLD_S <= now:
-                resets += (_reset(flow, known.stream, known),)
-                dropped += self._forget(flow, known)
-        if not dropped:
+            stream, since = known.stream, known.since
+            if stream is not None and since is not None and since + UNFINISHED_S <= now:
+                resets += (known.reset(flow, stream.sequence_of(stream.next)),)
+                del self._connections[flow]
+        if not resets:
             return None
-        return FlowRuling(Verdict.REJECT, Reason.FLOW_TIMED_OUT, dropped=dropped, resets=resets)
+        return FlowRuling(Verdict.REJECT, Reason.FLOW_TIMED_OUT, resets=resets)
 
     def judge_answer(self, segment: Segment, now: float) -> AnswerRuling:
         """Judge a segment that a resolver sent; `segment.flow` is still seen from the client."""
@@ -154,106 +161,101 @@ class DnsOverTcp:
             return _alone(Verdict.DROP, Reason.RESOLVER_NOT_APPROVED, segment)
         known = self._connections.get(segment.flow)
         if "syn" in segment.flags:
-            return self._open(known, segment)
+            return _open(known, segment)
         if known is None or known.stream is None:
             # A reset may pass: it says no more than the silence that a drop would be.
             reset = "rst" in segment.flags and not segment.payload
             return _alone(Verdict.ACCEPT if reset else Verdict.DROP, Reason.FLOW_UNKNOWN, segment)
-        self._connections.move_to_end(segment.flow)
         if "rst" in segment.flags:
-            dropped = self._forget(segment.flow, known)
-            return AnswerRuling(
-                FlowRuling(Verdict.ACCEPT, Reason.FLOW_CLOSED, passed=(segment.token,), dropped=dropped)
-            )
+            return self._close(known.stream, segment)
+        self._connections.move_to_end(segment.flow)
         if not segment.payload:
             return _alone(Verdict.ACCEPT, Reason.HANDSHAKE, segment)
         return self._judge_data(known, known.stream, segment, now)
 
-    def _open(self, known: _Answers | None, segment: Segment) -> AnswerRuling:
-        if "ack" not in segment.flags or segment.payload:
+    def _close(self, stream: TcpStream, segment: Segment) -> AnswerRuling:
+        """A reset is the client's to believe; one that it cannot (RFC 5961 section 3) ends nothing here."""
+        if segment.payload:
             return _alone(Verdict.DROP, Reason.TCP_MALFORMED, segment)
-        if known is None:
-            # Nobody here asked for it: whoever is on the network may say it in the resolver's name.
-            return _alone(Verdict.DROP, Reason.FLOW_UNKNOWN, segment)
-        first = (segment.sequence + 1) % _SPACE
-        if known.stream is None:
-            known.stream = TcpStream(first)
-        elif known.stream.sequence_of(0) != first:
-            return _alone(Verdict.DROP, Reason.TCP_OUTSIDE_WINDOW, segment)
-        return _alone(Verdict.ACCEPT, Reason.HANDSHAKE, segment)
+        if stream.offset_of(segment.sequence) == stream.next:
+            del self._connections[segment.flow]
+        return _alone(Verdict.ACCEPT, Reason.FLOW_CLOSED, segment)
 
     def _judge_data(self, known: _Answers, stream: TcpStream, segment: Segment, now: float) -> AnswerRuling:
+        following = stream.sequence_of(stream.next)
         placed = stream.add(segment.sequence, segment.payload)
         if placed.fit is Fit.CONFLICT:
-            return self._refuse(known, stream, segment, Reason.TCP_OVERLAP)
+            return self._refuse(known, segment, following, Decision(Verdict.REJECT, Reason.TCP_OVERLAP))
         if placed.fit is Fit.OUTSIDE:
             return _alone(Verdict.DROP, Reason.TCP_OUTSIDE_WINDOW, segment)
-        if placed.fit is Fit.AGAIN:
-            went = placed.end <= known.released
-            reason = Reason.HANDSHAKE if went else Reason.FIRST_BYTES_HELD
-            return _alone(Verdict.ACCEPT if went else Verdict.DROP, reason, segment)
-        messages = known.reader.feed(placed.data)
-        if isinstance(messages, Garbled):
-            return self._refuse(known, stream, segment, Reason.DNS_UNREADABLE)
+        if not placed.data:
+            # What went may go again. What is ahead no program reads before the gap is closed, and that is
+            # judged together with it; the resolver learns at once where the gap is.
+            return _alone(Verdict.ACCEPT, Reason.HANDSHAKE, segment)
         answers: list[Ruling] = []
-        for message in messages:
-            ruling = self._gate.judge_answer(_turned(segment.flow), message, now)
-            if ruling.decision.verdict is not Verdict.ACCEPT:
-                decision = ruling.decision
-                return self._refuse(known, stream, segment, decision.reason, decision.entry)
-            answers.append(ruling)
-        if placed.fit is Fit.AHEAD or not known.reader.between:
-            return self._hold(known, stream, segment, placed.end, tuple(answers), now)
-        passed = self._release(known, stream, (placed.end, segment.token))
+        refusal = self._hear(known, segment.flow, placed.data, answers, now)
+        if refusal is not None:
+            return self._refuse(known, segment, following, refusal)
         reason = answers[-1].decision.reason if answers else Reason.HANDSHAKE
-        return AnswerRuling(FlowRuling(Verdict.ACCEPT, reason, passed=passed), tuple(answers))
+        ruling = FlowRuling(Verdict.ACCEPT, reason, passed=(segment.token,))
+        return AnswerRuling(ruling, tuple(answers))
 
-    def _hold(
-        self,
-        known: _Answers,
-        stream: TcpStream,
-        segment: Segment,
-        end: int,
-        answers: tuple[Ruling, ...],
-        now: float,
-    ) -> AnswerRuling:
-        """Let a segment wait; a connection that wants to hold too many ends."""
-        if len(known.held) >= MAX_HELD or self._held >= MAX_HELD_TOGETHER:
-            return self._refuse(known, stream, segment, Reason.FLOW_TABLE_FULL)
-        if not known.held:
-            known.since = now
-        known.held.append((end, segment.token))
+    def _hear(
+        self, known: _Answers, flow: FlowKey, data: bytes, answers: list[Ruling], now: float
+    ) -> Decision | None:
+        """Judge the answers that are whole now and how the next begins; a decision if one is refused."""
+        unreadable = Decision(Verdict.REJECT, Reason.DNS_UNREADABLE)
+        messages = known.reader.feed(data)
+        if isinstance(messages, Garbled):
+            return unreadable
+        ends = _turned(flow)
+        for message in messages:
+            ruling = self._gate.judge_answer(ends, message, now)
+            if ruling.decision.verdict is not Verdict.ACCEPT:
+                return ruling.decision
+            answers.append(ruling)
+        if messages or known.since is None:
+            known.expected, known.since = False, None if known.reader.between else now
+        if known.since is None or known.expected:
+            return None
+        head = known.reader.head()
+        if isinstance(head, Garbled):
+            return unreadable
+        if head is not None:
+            if not self._gate.awaits(ends, head, now):
+                return Decision(Verdict.REJECT, Reason.DNS_UNASKED_ANSWER)
+            known.expected = True
+        return None
+
+    def _refuse(self, known: _Answers, segment: Segment, to_client: int, decision: Decision) -> AnswerRuling:
+        """End a connection at the client: of this segment it gets nothing."""
         known.acknowledged = segment.acknowledgement
-        self._held += 1
-        return AnswerRuling(FlowRuling(Verdict.QUEUE, Reason.FIRST_BYTES_HELD), answers)
+        del self._connections[segment.flow]
+        reset = known.reset(segment.flow, to_client)
+        ruling = FlowRuling(
+            *(Verdict.REJECT, decision.reason, decision.entry),
+            dropped=(segment.token,),
+            resets=(reset,),
+            said=decision.said,
+        )
+        return AnswerRuling(ruling)
 
-    def _release(self, known: _Answers, stream: TcpStream, last: tuple[int, int]) -> tuple[int, ...]:
-        """Give what waits no more, `last` included, in order."""
-        known.released = stream.next
-        waiting = [*known.held, last]
-        free = sorted(each for each in waiting if each[0] <= known.released)
-        left = [each for each in waiting if each[0] > known.released]
-        self._held += len(left) - len(known.held)
-        known.held = left
-        return tuple(token for _, token in free)
 
-    def _refuse(
-        self, known: _Answers, stream: TcpStream, segment: Segment, reason: Reason, entry: str | None = None
-    ) -> AnswerRuling:
+def _open(known: _Answers | None, segment: Segment) -> AnswerRuling:
+    """The resolver takes a connection. Whoever says so in its name would have to know the client's number."""
+    if "ack" not in segment.flags or segment.payload:
+        return _alone(Verdict.DROP, Reason.TCP_MALFORMED, segment)
+    if known is None:
+        return _alone(Verdict.DROP, Reason.FLOW_UNKNOWN, segment)
+    first = (segment.sequence + 1) % _SPACE
+    if segment.acknowledgement != known.first:
+        return _alone(Verdict.DROP, Reason.TCP_OUTSIDE_WINDOW, segment)
+    if known.stream is None:
+        known.stream = TcpStream(first)
         known.acknowledged = segment.acknowledgement
-        reset = _reset(segment.flow, stream, known)
-        dropped = (*self._forget(segment.flow, known), segment.token)
-        return AnswerRuling(FlowRuling(Verdict.REJECT, reason, entry, dropped=dropped, resets=(reset,)))
-
-    def _forget(self, flow: FlowKey, known: _Answers) -> tuple[int, ...]:
-        del self._connections[flow]
-        self._held -= len(known.held)
-        return tuple(token for _, token in known.held)
-
-
-def _reset(flow: FlowKey, stream: TcpStream, known: _Answers) -> Reset:
-    """The numbers that end a connection whose answers are not taken any further."""
-    return Reset(flow, known.acknowledged, stream.sequence_of(known.released), known.acknowledged)
+    elif known.stream.sequence_of(0) != first:
+        return _alone(Verdict.DROP, Reason.TCP_OUTSIDE_WINDOW, segment)
+    return _alone(Verdict.ACCEPT, Reason.HANDSHAKE, segment)
 
 
 def _turned(flow: FlowKey) -> Datagram:

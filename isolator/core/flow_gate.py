@@ -132,8 +132,11 @@ class FlowGate:
             for entry in self._policy.unchecked.get(door.port, ()):
                 if self._names.is_open(door, now, entry):
                     return _passed(segment, Reason.EXCLUSION, entry, mark=True)
-        stream = TcpStream((segment.sequence + 1) % _SPACE)
-        talk = talk_for(self._policy, self._readers, door) if resolver is None else resolver.listen(key)
+        first = (segment.sequence + 1) % _SPACE
+        stream = TcpStream(first)
+        talk = (
+            talk_for(self._policy, self._readers, door) if resolver is None else resolver.listen(key, first)
+        )
         self.table.open(Flow(key, door, now, stream, talk, segment.sequence, now))
         return _passed(segment, Reason.HANDSHAKE)
 

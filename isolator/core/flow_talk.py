@@ -85,8 +85,8 @@ class Resolvers(Protocol):
         """Say whether a connection goes to one of them."""
         ...
 
-    def listen(self, flow: FlowKey, /) -> Talk:
-        """Give the listener for a new connection."""
+    def listen(self, flow: FlowKey, first: int, /) -> Talk:
+        """Give the listener for a new connection; `first` is the number of the client's first byte."""
         ...
 
 

@@ -81,21 +81,23 @@ class PendingQueries:
         The letters' case must be the query's (draft-vixie-dnsext-dns0x20), unless the query used one case
         only and so carried nothing in it. An answer that does not fit leaves the query waiting.
         """
-        key = (
-            answer.destination,
-            answer.destination_port,
-            answer.source,
-            id_,
-            question.name,
-            question.qtype,
-        )
-        waiting = self._waiting.get(key)
-        if waiting is None or waiting.until < now:
-            return False
-        if question.raw != waiting.raw and (waiting.mixed_case or question.raw[-2:] != waiting.raw[-2:]):
+        key = _key(answer, id_, question)
+        if not self._fits(key, question, now):
             return False
         self._remove(key)
         return True
+
+    def awaits(self, answer: Datagram, id_: int, question: Question, *, now: float) -> bool:
+        """Say whether `take` would take the answer; the query goes on waiting."""
+        return self._fits(_key(answer, id_, question), question, now)
+
+    def _fits(self, key: _Key, question: Question, now: float) -> bool:
+        waiting = self._waiting.get(key)
+        if waiting is None or waiting.until < now:
+            return False
+        return question.raw == waiting.raw or (
+            not waiting.mixed_case and question.raw[-2:] == waiting.raw[-2:]
+        )
 
     def expire(self, now: float) -> None:
         """Forget what waited too long; costs time for those and one more."""
@@ -119,3 +121,11 @@ class PendingQueries:
             self._sockets[socket] = left
         else:
             del self._sockets[socket]
+
+
+def _key(answer: Datagram, id_: int, question: Question) -> _Key:
+    """Where the query of an answer would be."""
+    return (
+        *(answer.destination, answer.destination_port, answer.source),
+        *(id_, question.name, question.qtype),
+    )

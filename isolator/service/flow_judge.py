@@ -149,9 +149,7 @@ class FlowJudge:
             return answer
         self._counts[late.reason] += len(late.resets)
         more = self._carry_out(late, None, inbound=True)
-        return replace(
-            answer, dropped=answer.dropped + more.dropped, replaced=answer.replaced + more.replaced
-        )
+        return replace(answer, local_replies=answer.local_replies + more.local_replies)
 
     def lose(self, token: int) -> None:
         """Note that a packet could not be judged and is dropped."""
@@ -243,7 +241,7 @@ class FlowJudge:
         for reset in ruling.resets:
             to_server, to_client = render_resets(reset)
             token = ends.get(reset.flow, -1)
-            if inbound:
+            if inbound and token >= 0:
                 replaced.append((token, to_client))
                 continue
             replies.append(to_client)

@@ -6,10 +6,12 @@ import struct
 
 from isolator.model.dns import DnsMessage, Edns, EdnsOption, Question, Record, RecordType, addresses_in
 from isolator.model.flow import Address
-from isolator.wire.dns_name import NameReader
+from isolator.wire.dns_name import MAX_NAME, NameReader
 from isolator.wire.parse_error import ParseError, Unreadable
 
 HEADER_SIZE = 12
+LONGEST_HEAD = HEADER_SIZE + MAX_NAME + 4
+"""Bytes up to the end of the first question."""
 
 _HEADER = struct.Struct("!6H")
 _QUESTION_END = struct.Struct("!HH")
@@ -49,6 +51,26 @@ def parse_dns(data: bytes) -> DnsMessage:
         len(data),
         len(data) - at,
     )
+
+
+def parse_dns_head(data: bytes) -> DnsMessage | None:
+    """Read the header and the question of a message of which no more is there; None when they are not whole.
+
+    One with another number of questions than one is read without them. Raises ParseError for a bad name, and
+    for one that has not ended where the longest does.
+    """
+    if len(data) < HEADER_SIZE:
+        return None
+    id_, flags, asked, *_ = _HEADER.unpack_from(data)
+    if asked != 1:
+        return DnsMessage(id_, flags, ())
+    try:
+        questions, _ = _parse_questions(data, NameReader(data), asked)
+    except ParseError as error:
+        if error.kind is Unreadable.DNS_TRUNCATED and len(data) < LONGEST_HEAD:
+            return None
+        raise
+    return DnsMessage(id_, flags, questions)
 
 
 def _parse_questions(data: bytes, names: NameReader, count: int) -> tuple[tuple[Question, ...], int]:

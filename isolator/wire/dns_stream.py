@@ -25,6 +25,10 @@ class DnsFrames:
         """Whether no message is begun and unfinished."""
         return self._size < 0 and not self._unfinished
 
+    def begun(self, longest: int) -> bytes:
+        """Give the message under way as far as it is there, that many bytes of it at most."""
+        return b"" if self._size < 0 else bytes(self._unfinished[:longest])
+
     def feed(self, data: bytes) -> tuple[bytes, ...]:
         """Take the next bytes; gives the messages that are whole now.
 

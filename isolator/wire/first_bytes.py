@@ -6,7 +6,7 @@ from isolator.model.dns import DnsMessage
 from isolator.model.first_bytes import Garbled
 from isolator.model.http import Request
 from isolator.model.tls import Hello
-from isolator.wire.dns_message import parse_dns
+from isolator.wire.dns_message import LONGEST_HEAD, parse_dns, parse_dns_head
 from isolator.wire.dns_stream import DnsFrames
 from isolator.wire.http_request import RequestReader
 from isolator.wire.parse_error import ParseError
@@ -75,3 +75,10 @@ class Messages:
     def between(self) -> bool:
         """Whether no message is begun and unfinished."""
         return self._frames.between
+
+    def head(self) -> DnsMessage | Garbled | None:
+        """Give the header and question of the message under way, None as long as they are not whole."""
+        try:
+            return parse_dns_head(self._frames.begun(LONGEST_HEAD))
+        except ParseError as error:
+            return Garbled(error.kind.value)

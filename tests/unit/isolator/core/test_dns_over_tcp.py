@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
 
 from isolator.core.decide import DnsGate, gate_policy
-from isolator.core.dns_over_tcp import HOLD_S, MAX_HELD, MAX_HELD_TOGETHER, AnswerRuling, DnsOverTcp
+from isolator.core.dns_over_tcp import UNFINISHED_S, AnswerRuling, DnsOverTcp
 from isolator.core.flow_gate import FlowGate
 from isolator.model.order import IsolationScope
 from isolator.model.policy import Policy
@@ -20,6 +21,8 @@ from tests.unit.isolator.core.flow_world import READERS
 from tests.unit.isolator.core.gate_fakes import INDEX
 
 NOW = 1_000.0
+FIRST = 0xFFFF_FFF1
+"""The number of both sides' first byte; they wrap early."""
 ASKED = query("www.listed.test")
 MANY = tuple(f"www.listed.test. 60 A 20.1.{n}.3" for n in range(40))
 ANSWER = answer(ASKED, *MANY)
@@ -40,7 +43,9 @@ class World:
         self.tokens += 1
         where = ip_address(server) if server else RESOLVER
         key = FlowKey(CLIENT, port, where, 53)
-        return Segment(key, 0xFFFF_FFF0 + 1 + offset, 9, frozenset(flags.split()), payload, self.tokens)
+        return Segment(
+            key, (FIRST + offset) % (1 << 32), FIRST, frozenset(flags.split()), payload, self.tokens
+        )
 
     def connect(self, port: int = PORT) -> None:
         self.flows.judge(self.segment(-1, b"", "syn", port), NOW)
@@ -118,29 +123,47 @@ class TestAnswers:
         assert (ruling.flow.verdict, ruling.flow.reason) == (Verdict.ACCEPT, Reason.DNS_ANSWER_LEARNED)
         assert len(ruling.answers[0].learned) == 80, "forty addresses at two ports"
 
-    def test_over_several_segments_in_any_order(self) -> None:
+    def test_the_end_waits_for_the_judgement_and_nothing_else_does(self) -> None:
         world = asked()
         data = render_frame(ANSWER)
         last, middle = world.reply(data[300:], 300), world.reply(data[100:300], 100)
-        assert [last.flow.verdict, middle.flow.verdict] == [Verdict.QUEUE] * 2
-        assert not world.dns.names.snapshot(NOW)
-        again = world.reply(data[100:300], 100)
-        assert (again.flow.verdict, again.flow.reason) == (Verdict.DROP, Reason.FIRST_BYTES_HELD)
-        first = world.reply(data[:100])
-        assert len(first.flow.passed) == 3
-        assert len(world.dns.names.snapshot(NOW)) == 80
-        assert world.reply(data[:100]).flow.verdict is Verdict.ACCEPT, "what went may go again"
-
-    def test_what_is_ahead_stays_held(self) -> None:
-        world = asked()
-        world.ask(render_frame(query("www.listed.test", "AAAA", id_=8)), len(ASKED) + 2)
-        one = render_frame(ANSWER)
-        two = render_frame(
-            answer(query("www.listed.test", "AAAA", id_=8), "www.listed.test. 60 AAAA 2603:1::1")
+        assert [last.flow.verdict, middle.flow.verdict] == [Verdict.ACCEPT] * 2, (
+            "no program reads past the gap"
         )
-        assert world.reply(two[9:], len(one) + 9).flow.verdict is Verdict.QUEUE
-        assert len(world.reply(one).flow.passed) == 1
-        assert len(world.reply(two[:9], len(one)).flow.passed) == 2
+        assert not last.answers
+        assert not world.dns.names.snapshot(NOW)
+        assert world.reply(data[100:300], 100).flow.verdict is Verdict.ACCEPT, "what went may go again"
+        first = world.reply(data[:100])
+        assert (first.flow.reason, len(first.flow.passed)) == (Reason.DNS_ANSWER_LEARNED, 1)
+        assert len(world.dns.names.snapshot(NOW)) == 80
+        assert world.reply(data[:100]).flow.verdict is Verdict.ACCEPT
+
+    @pytest.mark.parametrize("cut", [1, 2, 3, 14, 40])
+    def test_cut_in_two(self, cut: int) -> None:
+        world = asked()
+        data = render_frame(ANSWER)
+        assert world.reply(data[:cut]).flow.verdict is Verdict.ACCEPT
+        assert world.reply(data[cut:], cut).flow.reason is Reason.DNS_ANSWER_LEARNED
+
+    def test_the_longest_answer_in_small_segments(self) -> None:
+        world = asked()
+        most = (0xFFFF - len(ASKED)) // 16
+        data = render_frame(
+            answer(ASKED, *(f"www.listed.test. 60 A 20.{n >> 8}.{n & 255}.9" for n in range(most)))
+        )
+        assert len(data) > 0xFFF0
+        rulings = [world.reply(data[at : at + 536], at) for at in range(0, len(data), 536)]
+        assert {each.flow.verdict for each in rulings} == {Verdict.ACCEPT}
+        assert [len(each.answers) for each in rulings] == [0] * (len(rulings) - 1) + [1]
+
+    def test_several_at_a_time(self) -> None:
+        world = asked()
+        asked_too = query("www.listed.test", "AAAA", id_=8)
+        world.ask(render_frame(asked_too), len(ASKED) + 2)
+        data = render_frame(ANSWER) + render_frame(answer(asked_too, "www.listed.test. 60 AAAA 2603:1::1"))
+        rulings = [world.reply(data[at : at + 100], at) for at in range(0, len(data), 100)]
+        assert {each.flow.verdict for each in rulings} == {Verdict.ACCEPT}
+        assert sum(len(each.answers) for each in rulings) == 2
 
     @pytest.mark.parametrize(
         ("data", "reason"),
@@ -155,14 +178,51 @@ class TestAnswers:
     def test_others_end_the_connection(self, data: bytes, reason: Reason) -> None:
         world = asked()
         world.reply(data[:1])
-        ruling = world.reply(data[1:], 1)
-        assert (ruling.flow.verdict, ruling.flow.reason, len(ruling.flow.dropped)) == (
-            Verdict.REJECT,
-            reason,
-            2,
-        )
-        assert (ruling.flow.resets[0].to_server, ruling.flow.resets[0].to_client) == (9, 0xFFFF_FFF1)
+        ruling = world.reply(data[1:], 1).flow
+        assert (ruling.verdict, ruling.reason, len(ruling.dropped)) == (Verdict.REJECT, reason, 1)
+        assert (ruling.resets[0].to_server, ruling.resets[0].to_client) == (FIRST, FIRST + 1)
         assert len(world.tcp) == 0
+        assert not world.dns.names.snapshot(NOW)
+
+    @pytest.mark.parametrize(
+        ("message", "reason"),
+        [
+            (answer(query("www.listed.test", id_=8), *MANY), Reason.DNS_UNASKED_ANSWER),
+            (answer(query("x.evil.test"), *MANY), Reason.DNS_UNASKED_ANSWER),
+            (answer(query("www.listed.test", "AAAA"), *MANY), Reason.DNS_UNASKED_ANSWER),
+            (ASKED + bytes(900), Reason.DNS_UNASKED_ANSWER),
+            (ANSWER[:4] + b"\0\2" + ANSWER[6:], Reason.DNS_UNASKED_ANSWER),
+            (ANSWER[:4] + b"\xff\xff" + ANSWER[6:], Reason.DNS_UNASKED_ANSWER),
+            (ANSWER[:12] + b"\xc0\x0c" + ANSWER[14:], Reason.DNS_UNREADABLE),
+            (ANSWER[:12] + b"\x3f" * 900, Reason.DNS_UNREADABLE),
+        ],
+    )
+    def test_what_begins_as_something_else_is_found_out_by_its_question(
+        self, message: bytes, reason: Reason
+    ) -> None:
+        world = asked()
+        data = b"\xff\xff" + message
+        went = 0
+        while (ruling := world.reply(data[went : went + 1], went).flow).verdict is Verdict.ACCEPT:
+            went += 1
+        assert (ruling.verdict, ruling.reason) == (Verdict.REJECT, reason)
+        assert went <= 2 + 12 + 255 + 4
+        assert ruling.resets[0].to_client == (FIRST + went) % (1 << 32)
+
+    def test_an_end_that_is_refused_is_not_delivered(self) -> None:
+        world = asked()
+        data = render_frame(answer(ASKED, *(f"www.listed.test. 60 A 10.0.{n}.1" for n in range(90))))
+        assert world.reply(data[1000:], 1000).flow.verdict is Verdict.ACCEPT
+        ruling = world.reply(data[:1000]).flow
+        assert (ruling.reason, ruling.passed, len(ruling.dropped)) == (Reason.DNS_REBINDING, (), 1)
+        assert ruling.resets[0].to_client == FIRST
+
+    def test_the_second_of_two_is_not_let_go_with_the_first(self) -> None:
+        world = asked()
+        data = render_frame(ANSWER) * 2
+        assert world.reply(data[: len(ANSWER)]).flow.verdict is Verdict.ACCEPT
+        ruling = world.reply(data[len(ANSWER) :], len(ANSWER))
+        assert (ruling.flow.reason, ruling.answers) == (Reason.DNS_UNASKED_ANSWER, ())
         assert not world.dns.names.snapshot(NOW)
 
     def test_overlaps_and_the_window(self) -> None:
@@ -193,25 +253,37 @@ class TestConnections:
         world = asked()
         assert world.reply(b"", flags="fin ack").flow.reason is Reason.HANDSHAKE
         world.reply(render_frame(ANSWER)[:9])
-        ruling = world.reply(b"", 9, flags="rst ack")
-        assert (ruling.flow.reason, len(ruling.flow.dropped), len(world.tcp)) == (Reason.FLOW_CLOSED, 1, 0)
+        ruling = world.reply(b"", 9, flags="rst ack").flow
+        assert (ruling.reason, ruling.verdict, len(world.tcp)) == (Reason.FLOW_CLOSED, Verdict.ACCEPT, 0)
+
+    def test_a_reset_that_the_client_does_not_take_ends_nothing_here(self) -> None:
+        world = asked()
+        world.reply(render_frame(ANSWER)[:9])
+        assert world.reply(b"", 500, flags="rst").flow.verdict is Verdict.ACCEPT
+        assert world.reply(b"x", 9, flags="rst").flow.verdict is Verdict.DROP
+        assert world.reply(render_frame(ANSWER)[9:], 9).flow.reason is Reason.DNS_ANSWER_LEARNED
 
     def test_a_repeated_beginning_changes_nothing_and_another_is_none(self) -> None:
         world = asked()
         world.reply(render_frame(ANSWER)[:9])
-        assert not world.reply(b"", -1, flags="syn ack").flow.dropped
+        assert world.reply(b"", -1, flags="syn ack").flow.verdict is Verdict.ACCEPT
         other = world.reply(b"", 4, flags="syn ack").flow
         assert (other.verdict, other.reason) == (Verdict.DROP, Reason.TCP_OUTSIDE_WINDOW)
-        assert len(world.reply(render_frame(ANSWER)[9:], 9).flow.passed) == 2
+        assert world.reply(render_frame(ANSWER)[9:], 9).flow.reason is Reason.DNS_ANSWER_LEARNED
 
-    def test_the_client_begins_anew_and_what_was_held_is_given_up(self) -> None:
+    def test_who_takes_a_connection_must_know_its_number(self) -> None:
+        """A forger who guesses the ports would else decide where the answers begin."""
+        world = World()
+        world.flows.judge(world.segment(-1, b"", "syn", PORT), NOW)
+        forged = replace(world.segment(7_000, b"", "syn ack", PORT), acknowledgement=FIRST + 1)
+        assert world.tcp.judge_answer(forged, NOW).flow.reason is Reason.TCP_OUTSIDE_WINDOW
+        assert world.reply(b"", -1, flags="syn ack").flow.verdict is Verdict.ACCEPT
+
+    def test_the_client_begins_anew(self) -> None:
         world = asked()
-        held = world.tokens + 1
         world.reply(render_frame(ANSWER)[:9])
-        world.tcp.listen(FlowKey(CLIENT, PORT, RESOLVER, 53))
-        ruling = world.tcp.expire(NOW)
-        assert ruling is not None
-        assert (ruling.dropped, ruling.resets) == ((held,), ())
+        world.tcp.listen(FlowKey(CLIENT, PORT, RESOLVER, 53), FIRST)
+        assert world.tcp.expire(NOW + UNFINISHED_S) is None
         assert world.reply(b"", 4, flags="syn ack").flow.verdict is Verdict.ACCEPT
 
     def test_what_nobody_asked_for_begins_nothing(self) -> None:
@@ -232,45 +304,23 @@ class TestConnections:
         assert world.reply(render_frame(ANSWER)[9:], 9, port=1).flow.verdict is Verdict.ACCEPT
 
 
-class TestHeld:
-    """Answers that never become whole must not fill the queue of all connections."""
-
-    def test_one_connection_holds_so_many(self) -> None:
-        world = asked()
-        held = [world.reply(b"\xff\xff")]
-        held += [world.reply(b"\0", 2 + at) for at in range(MAX_HELD - 1)]
-        assert {each.flow.verdict for each in held} == {Verdict.QUEUE}
-        last = world.reply(b"\0", MAX_HELD + 1).flow
-        assert (last.verdict, last.reason) == (Verdict.REJECT, Reason.FLOW_TABLE_FULL)
-        assert (len(last.dropped), len(last.resets), len(world.tcp)) == (MAX_HELD + 1, 1, 0)
-
-    def test_all_together_hold_so_many(self) -> None:
-        world = World()
-        ports = range(1, 2 + MAX_HELD_TOGETHER // MAX_HELD)
-        for port in ports:
-            world.connect(port)
-        for port in ports[:-1]:
-            world.reply(b"\xff\xff", port=port)
-            for at in range(MAX_HELD - 1):
-                world.reply(b"\0", 2 + at, port=port)
-        assert world.reply(b"\xff", port=ports[-1]).flow.reason is Reason.FLOW_TABLE_FULL
-        world.reply(b"", flags="rst ack", port=ports[0])
-        world.connect(ports[-1] + 1)
-        assert world.reply(b"\xff", port=ports[-1] + 1).flow.verdict is Verdict.QUEUE
+class TestUnfinished:
+    """Answers that never become whole."""
 
     def test_so_long(self) -> None:
         world = asked()
         world.reply(render_frame(ANSWER)[:9])
-        assert world.tcp.expire(NOW + HOLD_S - 1) is None
-        ruling = world.tcp.expire(NOW + HOLD_S)
+        assert world.tcp.expire(NOW + UNFINISHED_S - 1) is None
+        ruling = world.tcp.expire(NOW + UNFINISHED_S)
         assert ruling is not None
-        assert (ruling.reason, len(ruling.dropped), len(ruling.resets)) == (Reason.FLOW_TIMED_OUT, 1, 1)
-        assert (ruling.resets[0].to_server, ruling.resets[0].to_client) == (9, 0xFFFF_FFF1)
-        assert world.tcp.expire(NOW + HOLD_S) is None
+        assert (ruling.reason, ruling.dropped, len(ruling.resets)) == (Reason.FLOW_TIMED_OUT, (), 1)
+        assert (ruling.resets[0].to_server, ruling.resets[0].to_client) == (FIRST, FIRST + 9)
+        assert world.tcp.expire(NOW + UNFINISHED_S) is None
+        assert world.reply(render_frame(ANSWER)[9:], 9).flow.reason is Reason.FLOW_UNKNOWN
 
     def test_a_whole_answer_is_counted_off(self) -> None:
         world = asked()
         data = render_frame(ANSWER)
         for at in range(0, len(data), 16):
             world.reply(data[at : at + 16], at)
-        assert world.tcp.expire(NOW + HOLD_S) is None
+        assert world.tcp.expire(NOW + UNFINISHED_S) is None

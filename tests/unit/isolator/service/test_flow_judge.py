@@ -12,6 +12,7 @@ from scapy.layers.inet6 import IPv6
 from allowlists.index import Index
 from allowlists.model import Entry, Match
 from isolator.core.decide import DnsGate, GateLimits, Ruling, gate_policy
+from isolator.core.dns_over_tcp import UNFINISHED_S
 from isolator.core.flow_table import FlowLimits
 from isolator.model.flow import Destination, Hook, Transport
 from isolator.model.order import IsolationScope
@@ -415,10 +416,10 @@ class TestDnsOverTcp:
         assert passed == FlowAnswer(passed=(3,))
         reply = answer(self.ASKED, "www.listed.test. 300 A 20.1.2.77")
         stream = len(reply).to_bytes(2, "big") + reply
-        assert world.take(self.server(client, "A", stream[:20]), Hook.INPUT) == FlowAnswer()
+        assert world.take(self.server(client, "A", stream[:20]), Hook.INPUT) == FlowAnswer(passed=(4,))
         assert world.learnt == []
         passed = world.take(self.server(client, "PA", stream[20:], 20), Hook.INPUT)
-        assert passed == FlowAnswer(passed=(4, 5))
+        assert passed == FlowAnswer(passed=(5,))
         (ruling,) = world.learnt
         assert [str(each.destination.address) for each in ruling.learned] == ["20.1.2.77"]
         assert world.judge.counters()[Reason.DNS_ANSWER_LEARNED] == 2
@@ -432,6 +433,15 @@ class TestDnsOverTcp:
         ((token, to_client),) = ended.replaced
         assert (token, fields(to_client)[:2]) == (4, (str(CLIENT), client.own))
         assert world.learnt == []
+
+    def test_of_one_that_never_becomes_whole_the_client_is_told(self, world: World) -> None:
+        client, _ = self.asked(world, self.ASKED)
+        world.take(self.server(client, "A", b"\xff"), Hook.INPUT)
+        ended = world.judge.expire(T0 + UNFINISHED_S)
+        assert (ended.passed, ended.dropped, ended.replaced) == ((), (), ())
+        (to_client,) = ended.local_replies
+        assert fields(to_client)[:3] == (str(CLIENT), client.own, 502)
+        assert world.judge.counters()[Reason.FLOW_TIMED_OUT] == 1
 
     def test_names_beyond_the_rate_are_noted(self) -> None:
         world = World(gate=GateLimits(new_names=0))
