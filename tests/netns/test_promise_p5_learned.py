@@ -297,9 +297,9 @@ class TestJournal:
 
 
 def test_an_update_that_keeps_a_wildcard_keeps_it_over_a_restart(scene: Scene, address: str) -> None:
-    """Other rows come before it, so its number is another."""
+    """It is in another list now, at another place: the kernel is told so with the update."""
     rows = (Row("new.vendor.example", PORT), Row("*.fleet.vendor.example", PORT))
-    path = write_list(scene.lab.directory / "own.yaml", rows)
+    path = write_list(scene.lab.directory / "new.yaml", rows)
     orders.isolate(scene.forge.agent, path, scope="selective")
     for round_ in range(2):
         if round_:
