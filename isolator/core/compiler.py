@@ -33,6 +33,7 @@ from isolator.model.ruleset import (
     EmbeddedInSet,
     EndInSet,
     Extra,
+    FirstAck,
     FlowApproved,
     FlowInSet,
     Forget,
@@ -86,6 +87,9 @@ PROXIES = {4: "proxies4", 6: "proxies6"}
 APPROVED = {4: "approved4", 6: "approved6"}
 """Connections to learned addresses that named a listed host: their packets need no judgement any more."""
 
+BEGUN = {4: "begun4", 6: "begun6"}
+"""Connections to learned addresses whose SYN the gate has passed, and nothing since."""
+
 QUIC_PORT = 443
 
 QUEUE_CHAIN = "dns_queue"
@@ -97,8 +101,11 @@ FLOW_ROOM = 131_072
 """Approved connections of each IP version; one beyond is judged packet by packet, on the slow path."""
 
 SWEEP_S = 10
-"""How often the kernel frees what has expired in our sets. Each second, its own pace, takes 2 % of a core when 100,000
-addresses are learned; much rarer, and answers that expire at once could pile up."""
+"""How often the kernel frees what has expired in our sets. Each second, its own pace, takes 2 % of a core
+when 100,000 addresses are learned; much rarer, and answers that expire at once could pile up."""
+
+BEGUN_S = 10
+"""How long after its SYN a connection's first acknowledgement passes without being asked about."""
 
 FLOW_IDLE_S = 86_400
 """An approved connection is forgotten when the client has had nothing to say for so long."""
@@ -139,6 +146,7 @@ def _sets() -> tuple[AddressSet, ...]:
             AddressSet(CONTROL[version], ends),
             AddressSet(RESOLVERS[version], _address_kind(version)),
             AddressSet(APPROVED[version], _flow_kind(version), True, room=FLOW_ROOM, sweep_s=SWEEP_S),
+            AddressSet(BEGUN[version], _flow_kind(version), True, room=FLOW_ROOM, sweep_s=SWEEP_S),
             AddressSet(DHCP[version], _address_kind(version)),
             AddressSet(PROXIES[version], ends),
         ]
@@ -161,10 +169,12 @@ def compile_policy(policy: Policy, queue_number: int) -> Ruleset:
             _dns_chain("dns_tcp_in", Hook.INPUT, Side.SOURCE, FLOW_QUEUE_CHAIN),
             Chain("answers_in", _answer_rules()),
             *(_known_chain(version) for version in _VERSIONS),
+            *(_acknowledged_chain(version) for version in _VERSIONS),
             Chain("flow_held", _held_rules()),
             Chain("flow_out", _flow_rules(policy)),
             Chain("flow_new", tuple(Rule((), Remember(APPROVED[v], v, FLOW_IDLE_S)) for v in _VERSIONS)),
             Chain("flow_begun", tuple(Rule((), Forget(APPROVED[v], v)) for v in _VERSIONS)),
+            Chain("flow_opened", tuple(Rule((), Remember(BEGUN[v], v, BEGUN_S)) for v in _VERSIONS)),
             _gate_chain("gate_output", Hook.OUTPUT),
             _gate_chain("gate_input", Hook.INPUT),
             Chain("filter_output", _output_rules(policy), Hook.OUTPUT, FILTER_PRIORITY),
@@ -235,6 +245,12 @@ def _known_chain(version: int) -> Chain:
     return Chain(f"flow_known{version}", rules)
 
 
+def _acknowledged_chain(version: int) -> Chain:
+    """The first bare acknowledgement says nothing, so the gate need not see it: one for each SYN passed."""
+    rules = (Rule((), Forget(BEGUN[version], version)), Rule((), Action.SET_MARK), Rule((), Action.ACCEPT))
+    return Chain(f"flow_acknowledged{version}", rules)
+
+
 def _flow_rules(policy: Policy) -> tuple[Rule, ...]:
     """TCP that no approval covers: to doors that only names opened it goes to the gate.
 
@@ -245,6 +261,10 @@ def _flow_rules(policy: Policy) -> tuple[Rule, ...]:
     to = Side.DESTINATION
     rules = [Rule((), Action.CLEAR_MARK), Rule((Loopback(Hook.OUTPUT),), Action.ACCEPT), *_fragment_rules()]
     rules.append(Rule((Connecting(),), Jump("flow_begun")))
+    for version in _VERSIONS:
+        for timestamps in (True, False):
+            first = FirstAck(BEGUN[version], version, timestamps)
+            rules.append(Rule((first,), Jump(f"flow_acknowledged{version}")))
     # First: a proxy inside a listed network or an exclusion is a proxy all the same.
     rules += [Rule((EndInSet(to, PROXIES[v], v),), Jump("flow_held")) for v in _proxy_versions(policy)]
     for version in _VERSIONS:
@@ -287,6 +307,9 @@ def _output_rules(policy: Policy) -> tuple[Rule, ...]:
     rules += _datagram_rules()
     # Again, as the SYN leaves the queue: what waited there before it may have approved its ends meanwhile.
     rules += [Rule((Connecting(),), Jump("flow_begun")), Rule((FlowApproved(), tcp), Jump("flow_new"))]
+    rules += [
+        Rule((Approved(), EndInSet(to, LEARNED[v], v), Connecting()), Jump("flow_opened")) for v in _VERSIONS
+    ]
     rules += [
         Rule((Approved(), EndInSet(to, LEARNED[v], v), tcp, Whole(v)), Action.ACCEPT, Reason.LEARNED_ADDRESS)
         for v in _VERSIONS

@@ -24,6 +24,7 @@ from isolator.model.ruleset import (
     ElementKey,
     EmbeddedInSet,
     EndInSet,
+    FirstAck,
     FlowApproved,
     FlowInSet,
     Forget,
@@ -43,6 +44,7 @@ from isolator.model.ruleset import (
     PortIsNone,
     Remember,
     Rule,
+    RuleAction,
     Ruleset,
     Side,
     ToThisHost,
@@ -139,8 +141,9 @@ def _walk_chain(contents: SetContents, chain: Chain, packet: Packet) -> tuple[Wa
             walk, packet = _walk_chain(contents, contents.ruleset.chain(rule.action.chain), packet)
             if walk is not None:
                 return walk, packet
-        elif rule.action in (Action.CLEAR_MARK, Action.SET_KNOWN):
-            packet = replace(packet, approved=False, known=rule.action is Action.SET_KNOWN)
+        elif rule.action in _MARKS:
+            approved, known = _MARKS[rule.action]
+            packet = replace(packet, approved=approved, known=known)
         elif not isinstance(rule.action, Remember | Forget):
             verdict = rule.action.verdict
             assert verdict is not None  # only the two actions above have none
@@ -148,6 +151,13 @@ def _walk_chain(contents: SetContents, chain: Chain, packet: Packet) -> tuple[Wa
             return Walk(verdict, reason, chain.name, position, rule), packet
     return None, packet
 
+
+_MARKS: Mapping[RuleAction, tuple[bool, bool]] = {
+    Action.CLEAR_MARK: (False, False),
+    Action.SET_MARK: (True, False),
+    Action.SET_KNOWN: (False, True),
+}
+"""What an action makes of the gate's mark and the one of known connections."""
 
 _UNTOLD = {Action.QUEUE: Reason.DNS_UNJUDGED, Action.QUEUE_FLOW: Reason.FLOW_UNJUDGED}
 """Reasons of rules that count none."""
@@ -203,8 +213,8 @@ def _holds(contents: SetContents, match: Match, packet: Packet) -> bool:
             return packet.approved
         case Known():
             return packet.known
-        case FlowApproved():
-            return False  # what it does is for the packets behind this one
+        case FlowApproved() | FirstAck():
+            return False  # what the first does is for the packets behind this one; the other is one of a kind
         case _:
             return _holds_detail(contents, match, packet)
 

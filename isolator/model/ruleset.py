@@ -258,6 +258,19 @@ class OnlyAck:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstAck:
+    """An empty acknowledgement of a connection in a set of flows: no data, nothing between its headers.
+
+    `timestamps`: with the TCP option that is usual there and no other (RFC 7323 section 3), or without any.
+    Lengths tell, so another option of the same length passes for it.
+    """
+
+    set_name: str
+    version: int
+    timestamps: bool
+
+
+@dataclass(frozen=True, slots=True)
 class FlowInSet:
     """(source, port, destination, port) of a TCP segment is an element of a set of flows."""
 
@@ -338,6 +351,7 @@ Match = (
     | Connecting
     | AnyFlag
     | OnlyAck
+    | FirstAck
     | FlowInSet
     | Approved
     | Known
@@ -359,6 +373,7 @@ class Action(Enum):
     UNREACHABLE = "reject with icmpx admin-prohibited"
     PORT_UNREACHABLE = "reject with icmpx port-unreachable"
     CLEAR_MARK = "clear mark"
+    SET_MARK = "set mark"
     SET_KNOWN = "set the mark of known connections"
     QUEUE = "queue"
     QUEUE_FLOW = "queue flow"

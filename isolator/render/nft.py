@@ -88,6 +88,8 @@ def _action_text(action: RuleAction, queue_number: int) -> str:
             return f"delete @{name} {{ {flow_text(version)} }}"
         case Action.CLEAR_MARK:
             return f"meta mark set meta mark & 0x{_KEPT_BITS:08x}"
+        case Action.SET_MARK:
+            return f"meta mark set meta mark | 0x{APPROVED_BIT:08x}"
         case Action.SET_KNOWN:
             return f"meta mark set meta mark & 0x{_NOT_APPROVED:08x} | 0x{FLOW_BIT:08x}"
         case Action.QUEUE | Action.QUEUE_FLOW:
@@ -214,6 +216,7 @@ def _action_json(action: RuleAction, queue_number: int) -> dict[str, Any]:
         Action.UNREACHABLE: {"reject": {"type": "icmpx", "expr": "admin-prohibited"}},
         Action.PORT_UNREACHABLE: {"reject": {"type": "icmpx", "expr": "port-unreachable"}},
         Action.CLEAR_MARK: {"mangle": {"key": mark, "value": {"&": [mark, _KEPT_BITS]}}},
+        Action.SET_MARK: {"mangle": {"key": mark, "value": {"|": [mark, APPROVED_BIT]}}},
         Action.SET_KNOWN: {"mangle": {"key": mark, "value": {"|": [{"&": [mark, _NOT_APPROVED]}, FLOW_BIT]}}},
     }
     return table[action]

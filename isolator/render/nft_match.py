@@ -20,6 +20,7 @@ from isolator.model.ruleset import (
     EmbeddedInSet,
     EndInSet,
     Extra,
+    FirstAck,
     FlowApproved,
     FlowInSet,
     Fragment,
@@ -114,6 +115,10 @@ def match_text(match: Match) -> str:
             return f"tcp flags & ({' | '.join(flags)}) != 0"
         case OnlyAck():
             return "tcp flags == ack"
+        case FirstAck(name, version, timestamps):
+            length, words = _empty(version, timestamps)
+            size = f"{_family(version)} length {length} tcp doff {words}"
+            return f"tcp flags == ack {size} {flow_text(version)} @{name}"
         case FlowInSet(name, version):
             return f"{flow_text(version)} @{name}"
         case Approved():
@@ -133,6 +138,15 @@ def match_text(match: Match) -> str:
             return f"meta length <= {value}"
         case UidIs(uid):
             return f"meta skuid {uid}"
+
+
+def _empty(version: int, timestamps: bool) -> tuple[int, int]:
+    """Length field of a packet that ends with its TCP header, and that header's length in words.
+
+    IPv4 counts its own header of 20 bytes, IPv6 only what follows it (RFC 791, RFC 8200 section 3).
+    """
+    words = 8 if timestamps else 5
+    return words * 4 + (20 if version == 4 else 0), words
 
 
 def flow_text(version: int) -> str:
@@ -188,6 +202,8 @@ def _compare(left: object, right: object, op: str = "==") -> dict[str, Any]:
 
 def _match_json(match: Match) -> Any:
     match match:
+        case FirstAck(name, version, _):
+            return _match_json(FlowInSet(name, version))
         case Loopback(hook):
             return _compare(_meta("oif" if hook is Hook.OUTPUT else "iif"), "lo")
         case ToThisHost():
@@ -266,8 +282,12 @@ def _match_json(match: Match) -> Any:
 
 
 def matches_json(match: Match) -> list[Any]:
-    """The listing's expressions for one match: one, or two for an ICMP type with a code."""
+    """The listing's expressions for one match: mostly one, two for an ICMP type with a code."""
     first = _match_json(match)
+    if isinstance(match, FirstAck):
+        length, words = _empty(match.version, match.timestamps)
+        sized = _compare(_payload(_family(match.version), "length"), length)
+        return [_match_json(OnlyAck()), sized, _compare(_payload("tcp", "doff"), words), first]
     if isinstance(match, IcmpIs) and match.code is not None:
         protocol = "icmp" if match.version == 4 else "icmpv6"
         return [first, _compare(_payload(protocol, "code"), ICMP_CODES[match.version, match.code])]

@@ -369,7 +369,8 @@ def test_without_the_feeding_rule_no_dns_passes_whatever_opens_the_resolver(
 def test_a_cleared_mark_is_gone_for_the_rules_that_follow() -> None:
     marked = (Rule((Approved(),), Action.ACCEPT, Reason.DNS_APPROVED), Rule((), Action.DROP))
     clearing = (Rule((), Action.CLEAR_MARK), *marked)
-    for rules, verdict in ((marked, ACCEPT), (clearing, DROP)):
+    setting = (Rule((), Action.SET_MARK), *clearing[1:])
+    for rules, verdict in ((marked, ACCEPT), (clearing, DROP), (setting, ACCEPT)):
         ruleset = Ruleset((), (Chain("filter_output", rules, Hook.OUTPUT, 0),))
         assert trace(ruleset, out(SHUT, approved=True)).verdict is verdict
 

@@ -78,6 +78,11 @@ FLOW_JSON = (
             '{"mangle":{"key":{"meta":{"key":"mark"}},"value":{"&":[{"meta":{"key":"mark"}},4291821567]}}}',
         ),
         (
+            Action.SET_MARK,
+            "meta mark set meta mark | 0x00100000",
+            '{"mangle":{"key":{"meta":{"key":"mark"}},"value":{"|":[{"meta":{"key":"mark"}},1048576]}}}',
+        ),
+        (
             Action.SET_KNOWN,
             "meta mark set meta mark & 0xffefffff | 0x00200000",
             (
