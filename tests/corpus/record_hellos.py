@@ -1,26 +1,32 @@
 """Records what real clients say first: `python -m tests.corpus.record_hellos` writes tests/corpus/{tls,http}.
 
-Everything happens on the loopback interface with example names. A relay takes each client's connection,
-notes its first bytes and hands it to `openssl s_server`, so that sessions can be resumed. Clients that are
-not installed are left out, with a line that says so.
+Names of captures behind it: only those. Everything happens on the loopback interface with example names. A
+relay takes each client's connection, notes its first bytes and hands it to `openssl s_server`, so that
+sessions can be resumed. Clients that are not installed are left out, with a line that says so.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import trustme
 
+from tests.lab.doh import HiddenZone, answers_over_https, ech_keys, serve_tls
+
 NAME = "www.listed.test"
+PUBLIC = "public.provider.test"
+"""Whom an encrypted hello names in the open."""
 HERE = Path(__file__).parent
 QUIET_S = 0.3
 """A first flight is over when nothing came for so long."""
@@ -148,12 +154,30 @@ def _wget(port: int, scheme: str) -> None:
 
 
 def _chromium(port: int, folder: str, scheme: str = "https") -> None:
+    _browse(Path(folder, "profile"), f"{scheme}://{NAME}/", f"--host-resolver-rules=MAP * 127.0.0.1:{port}")
+
+
+def _browse(profile: Path, url: str, *options: str) -> None:
     _run(
         "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--ignore-certificate-errors",
         "--disable-background-networking", "--disable-component-update", "--no-first-run",
-        f"--user-data-dir={folder}/profile", f"--host-resolver-rules=MAP * 127.0.0.1:{port}",
-        "--timeout=4000", "--dump-dom", f"{scheme}://{NAME}/",
+        f"--user-data-dir={profile}", *options, "--timeout=4000", "--dump-dom", url,
     )  # fmt: skip
+
+
+def _chromium_hidden(port: int, folder: str) -> None:
+    """Its encrypted hello is real: a resolver over HTTPS gives it the keys (RFC 9849)."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(f"{folder}/cert.pem", f"{folder}/key.pem")
+    zone = HiddenZone({NAME: "127.0.0.1", PUBLIC: "127.0.0.1"}, {NAME: ech_keys(PUBLIC)})
+    profile = Path(folder, "hidden")
+    profile.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as resolver:
+        serve_tls(resolver, context, answers_over_https(zone.answer))
+        where = f"https://127.0.0.1:{resolver.getsockname()[1]}/dns-query"
+        secure = {"dns_over_https": {"mode": "secure", "templates": where}}
+        profile.joinpath("Local State").write_text(json.dumps(secure), encoding="utf-8")
+        _browse(profile, f"https://{NAME}:{port}/")
 
 
 def _curl(port: int, *options: str, url: str = f"https://{NAME}/", proxy: bool = False) -> None:
@@ -200,6 +224,7 @@ def _clients(folder: str) -> dict[str, tuple[str, Speaker]]:
         "java_keytool": ("keytool", lambda port: _java(port, folder)),
         "node_tls": ("node", _node),
         "chromium": ("chromium", lambda port: _chromium(port, folder)),
+        "chromium_ech": ("chromium", lambda port: _chromium_hidden(port, folder)),
         "chromium_http": ("chromium", lambda port: _chromium(port, folder, "http")),
     }
 
@@ -219,12 +244,14 @@ def _server(folder: str) -> tuple[subprocess.Popen[bytes], int]:
     return server, port
 
 
-def record() -> None:
-    """Run every client that is installed and write what it said."""
+def record(only: Sequence[str] = ()) -> None:
+    """Run every client that is installed, or only those named, and write what it said."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         server, upstream = _server(folder)
         try:
             for name, (program, speak) in _clients(folder).items():
+                if only and name not in only:
+                    continue
                 if shutil.which(program) is None:
                     print(f"{name}: {program} is not installed")
                     continue
@@ -248,11 +275,12 @@ def _write(kind: str, name: str, heard: list[bytes]) -> None:
 
     A browser also calls its maker; what it says there is nobody's business.
     """
-    flights = [each for each in heard if NAME.encode() in each or name.endswith("no_name")]
+    named = (PUBLIC if name.endswith("_ech") else NAME).encode()
+    flights = [each for each in heard if named in each or name.endswith("no_name")]
     if flights:
         HERE.joinpath(kind).mkdir(exist_ok=True)
         HERE.joinpath(kind, f"{name}.bin").write_bytes(flights[-1])
 
 
 if __name__ == "__main__":
-    record()
+    record(sys.argv[1:])

@@ -19,7 +19,8 @@ SERVER_NAME = server_name(b"www.listed.test")
 def test_real_clients_are_read(client: str) -> None:
     found = parse_hello(RECORDED[client])
     assert found is not None
-    assert found.server_name == (None if client.endswith("no_name") else "www.listed.test")
+    named = {"openssl_no_name": None, "chromium_ech": "public.provider.test"}
+    assert found.server_name == named.get(client, "www.listed.test")
     assert found.records == (2 if client.endswith("fragments") else 1)
     assert found.resumes == client.startswith(("openssl_resumed", "openssl_early"))
     assert found.early_data == client.startswith("openssl_early")
