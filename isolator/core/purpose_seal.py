@@ -11,7 +11,7 @@ import hmac
 import struct
 from base64 import b64decode
 from binascii import b2a_base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 from allowlists.model import Entry
 from isolator.model.flow import Destination, Transport
@@ -30,13 +30,16 @@ _LATEST = 0xFFFF_FFFF
 class PurposeSeal:
     """Writes and reads such texts for one policy; immutable.
 
-    An entry goes by its list, host and transport: what a number in a list means may change between two
-    agents. An entry that the policy does not have, or not at the door's port, has nothing open.
+    An entry goes by its host and transport: what a number in a list means may change between two agents, and
+    which list an entry is in does not change what it opens, except for the lists in `apart`. An entry that
+    the policy does not have, or not at the door's port, has nothing open.
     """
 
     __slots__ = ("_coder", "_entries", "_names")
 
-    def __init__(self, key: bytes, boot_id: str, entries: Iterable[Entry]) -> None:
+    def __init__(
+        self, key: bytes, boot_id: str, entries: Iterable[Entry], apart: Container[str] = ()
+    ) -> None:
         # The instants are of one boot's clock, so a text is nothing to the next one.
         mine = _code(key, f"boot {boot_id}".encode())
         self._coder = hmac.new(mine, digestmod=_HASH)
@@ -44,7 +47,8 @@ class PurposeSeal:
         self._entries: dict[bytes, list[Entry]] = {}
         for entry in entries:
             apex = "apex" if entry.apex else ""
-            text = f"entry {entry.list_id} {entry.protocol} {entry.host} {apex}"
+            kind = entry.list_id if entry.list_id in apart else ""
+            text = f"entry {kind} {entry.protocol} {entry.host} {apex}"
             name = _code(mine, text.encode())[:_NAME_LENGTH]
             self._names[entry.id] = name
             self._entries.setdefault(name, []).append(entry)

@@ -51,6 +51,7 @@ from isolator.service.journal import Expiry, Isolation, Record
 from isolator.service.name_cache import NameCache
 from isolator.service.policy_builder import (
     CONTROL_LIST,
+    EXCLUSION_LIST,
     BuiltPolicy,
     LoadList,
     build_policy,
@@ -454,7 +455,7 @@ class Controller:
             self._open_queues()
             self.enforcement.repair(self.ruleset, ())
             self._preload(isolation)
-            self.gate.restate()
+            self._restate()
             self._spare_older(self.ruleset, finished=record.state is HostState.ISOLATED)
         else:
             learned = self._fill_gate(isolation, own)
@@ -564,10 +565,17 @@ class Controller:
         self._preload(isolation)
         return self._learned()
 
+    def _restate(self) -> None:
+        """Put into the kernel what is known to be open, then shut what is not: nothing listed is cut off."""
+        self.gate.restate()
+        if self.enforcement.shut_strangers(self._learned()):
+            self.gate.restate()  # what was learned in between
+
     def _judge_by(self, isolation: Isolation, own: Sequence[Address]) -> Sequence[LearnedAddress]:
         """Have the gate go by an isolation's policy; gives what that no longer opens."""
         policy = isolation.policy
-        seal = PurposeSeal(isolation.key, self.outside.clock.boot_id(), policy.entries)
+        boot = self.outside.clock.boot_id()
+        seal = PurposeSeal(isolation.key, boot, policy.entries, (CONTROL_LIST, EXCLUSION_LIST))
         self.enforcement.seal = seal
         return self.gate.replace_policy(policy, own, seal)
 
@@ -666,7 +674,7 @@ class Controller:
         if self.enforcement.verify(self.ruleset):
             self.enforcement.replace(self.ruleset, self._learned())
             self.gate.spare(self.enforcement.take_spared())
-        self.gate.restate()
+        self._restate()
 
     def _release_failed(self, error: IsolatorError) -> None:
         """A release that failed leaves the host isolated, as it was."""

@@ -69,17 +69,26 @@ class Enforcement:
         self.backend.check(plan.replace(ruleset, {}))
 
     def inherit(self) -> None:
-        """Take over what an agent before, or a gate that has been emptied, had put into the kernel.
-
-        Doors that nobody answers for are shut at once. Where that fails the gate refuses connections there.
-        """
+        """Take over what an agent before, or a gate that has been emptied, had put into the kernel."""
         self.inherited = take_stock(self.backend, self.seal, self.clock.boottime())
-        shutting = self.inherited.shutting()
-        if shutting is not None:
-            try:
-                self.backend.apply(shutting)
-            except IsolatorError as error:
-                _log.error("%s", error.sentence)
+        self._tidy(self.inherited.emptying())
+
+    def shut_strangers(self, learned: Sequence[LearnedAddress]) -> bool:
+        """Shut the doors that nobody answers for; says whether there were any.
+
+        `learned` is what the agent has learned itself by now: it stays open. Where shutting fails the gate
+        refuses connections there.
+        """
+        return self._tidy(self.inherited.shutting({each.destination for each in learned}))
+
+    def _tidy(self, transaction: Transaction | None) -> bool:
+        if transaction is None:
+            return False
+        try:
+            self.backend.apply(transaction)
+        except IsolatorError as error:
+            _log.error("%s", error.sentence)
+        return True
 
     def isolate(self, ruleset: Ruleset, learned: Sequence[LearnedAddress]) -> EndedFlows:
         """From connected to isolated: two commits, old flows ended, read back.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from isolator.core.compiler import EMBEDDED, LEARNED, SEEN, SETS
@@ -22,7 +22,6 @@ from isolator.model.ruleset import (
     Element,
     ElementKey,
     FlushSet,
-    Operation,
     Transaction,
 )
 from isolator.ports import FilterBackend
@@ -41,8 +40,10 @@ class Inheritance:
     """Learned doors, and for which entries of the policy that is in force."""
     outliving: tuple[tuple[AddressSet, ElementKey, float], ...] = ()
     """What keeps open flows and their path-MTU errors."""
-    strangers: tuple[Operation, ...] = ()
-    """What shuts the learned doors that do not count. Connections that were approved there go on."""
+    strangers: tuple[Destination, ...] = ()
+    """Learned doors that do not count."""
+    odd: tuple[AddressSet, ...] = ()
+    """Sets that hold what is not of our kind."""
 
     def purposes(self, door: Destination, now: float) -> dict[str, float]:
         """For which entries a door that was taken over is open now, with the instants; empty for others."""
@@ -62,33 +63,46 @@ class Inheritance:
             if until > now:
                 yield spec, Element(key, math.ceil(until - now))
 
-    def shutting(self) -> Transaction | None:
-        """The transaction that shuts what does not count; None when there is nothing."""
-        return Transaction("shut", self.strangers) if self.strangers else None
+    def emptying(self) -> Transaction | None:
+        """The transaction that empties the odd sets; None when there are none."""
+        return Transaction("empty", tuple(FlushSet(spec) for spec in self.odd)) if self.odd else None
+
+    def shutting(self, known: Container[Destination]) -> Transaction | None:
+        """The transaction that shuts the strangers that are not known since; None when there are none.
+
+        Connections that were approved there go on.
+        """
+        shut: dict[str, list[Element]] = {}
+        for door in self.strangers:
+            if door not in known:
+                shut.setdefault(LEARNED[door.address.version], []).append(Element(door))
+        if not shut:
+            return None
+        return Transaction(
+            "shut", tuple(DeleteElements(SETS[name], tuple(doors)) for name, doors in shut.items())
+        )
 
 
 def take_stock(backend: FilterBackend, seal: PurposeSeal, now: float) -> Inheritance:
     """Read the timed sets. What somebody damaged there stops nobody: it is said once and shut."""
     doors: dict[Destination, Purposes] = {}
-    strangers: list[Operation] = []
+    strangers: list[Destination] = []
+    odd: list[AddressSet] = []
     untold = 0
     for name in LEARNED.values():
-        shut: list[Element] = []
-        for each in _held(backend, SETS[name], strangers):
+        for each in _held(backend, SETS[name], odd):
             assert isinstance(each.key, Destination)  # as `_held` has made sure
             purposes = seal.read(each.key, each.comment)
             alive = {entry: until for entry, until in (purposes or _NONE).items() if until > now}
             if alive:
                 doors[each.key] = alive
             else:
-                shut.append(Element(each.key))
+                strangers.append(each.key)
             untold += purposes is None
-        if shut:
-            strangers.append(DeleteElements(SETS[name], tuple(shut)))
     outliving = tuple(
         (SETS[name], each.key, now + each.timeout_s)
         for name in _OUTLIVING
-        for each in _held(backend, SETS[name], strangers)
+        for each in _held(backend, SETS[name], odd)
         if each.timeout_s is not None
     )
     if untold:
@@ -97,10 +111,10 @@ def take_stock(backend: FilterBackend, seal: PurposeSeal, now: float) -> Inherit
             "they are shut until their names are asked for again",
             untold,
         )
-    return Inheritance(doors, outliving, tuple(strangers))
+    return Inheritance(doors, outliving, tuple(strangers), tuple(odd))
 
 
-def _held(backend: FilterBackend, spec: AddressSet, strangers: list[Operation]) -> tuple[Element, ...]:
+def _held(backend: FilterBackend, spec: AddressSet, odd: list[AddressSet]) -> tuple[Element, ...]:
     """The elements of a set; one that holds what is not of our kind counts as empty, and is emptied."""
     try:
         found = backend.elements(spec)
@@ -114,6 +128,6 @@ def _held(backend: FilterBackend, spec: AddressSet, strangers: list[Operation]) 
         found, why, fits = (), error.sentence, False
     if not fits:
         _log.warning("%s; it is emptied", why)
-        strangers.append(FlushSet(spec))
+        odd.append(spec)
         return ()
     return found

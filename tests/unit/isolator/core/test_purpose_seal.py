@@ -95,11 +95,16 @@ class TestAnotherPolicy:
             replace(WILD, apex=True),
             replace(WILD, protocol=Protocol.UDP),
             replace(WILD, port=8443),
-            replace(WILD, list_id="exclusion"),
+            replace(WILD, list_id="apart"),
         ],
     )
     def test_one_that_says_something_else_is_another(self, changed: Entry) -> None:
-        assert PurposeSeal(KEY, BOOT, (EXACT, changed)).read(DOOR, written()) == {"l#1": 1_300.0}
+        seal = PurposeSeal(KEY, BOOT, (EXACT, changed), ("apart",))
+        assert seal.read(DOOR, written()) == {"l#1": 1_300.0}
+
+    def test_one_that_is_in_another_list_is_the_same(self) -> None:
+        moved = replace(WILD, list_id="m", n=7)
+        assert PurposeSeal(KEY, BOOT, (moved,), ("apart",)).read(DOOR, written()) == {"m#7": 90_000.0}
 
     def test_one_that_has_gone_opens_nothing(self) -> None:
         assert PurposeSeal(KEY, BOOT, (SYSLOG,)).read(DOOR, written()) == {}

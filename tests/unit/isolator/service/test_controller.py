@@ -679,15 +679,21 @@ class TestLearnedFor:
         host.backend.refusals.clear()
         assert self.WILD in host.learned()
         again = self.restarted(host)
-        assert again.enforcement.inherited.doors == {}
+        crl = Destination(CRL_ADDRESS, Transport.TCP, 80)
+        assert set(again.enforcement.inherited.doors) == {crl}
+        assert self.entries(again, crl) == {"mde-streamlined-commercial crl.microsoft.com"}, "in both lists"
         assert self.WILD not in host.learned()
 
-    def test_after_an_update_the_kernel_says_the_new_entries(self, host: Host) -> None:
+    def test_an_update_makes_the_kernel_forget_entries_that_have_gone(self, host: Host) -> None:
+        """Also when they come again later: the address was not learned for them since."""
         agent = self.isolated(host)
-        agent.isolate(IsolationOrder(lists=("streamlined",)))
+        both = "x.endpoint.security.microsoft.com"
+        agent.gate.preload({both: [(self.WILD.address, 3_000)]}, host.clock.boottime())
+        agent.gate.restate()
+        for lists in (("streamlined",), ("standard",)):
+            agent.isolate(IsolationOrder(lists=lists))
         again = self.restarted(host)
-        crl = Destination(CRL_ADDRESS, Transport.TCP, 80)
-        assert self.entries(again, crl) == {"mde-streamlined-commercial crl.microsoft.com"}
+        assert self.entries(again, self.WILD) == {"mde-standard-commercial *.endpoint.security.microsoft.com"}
 
     @pytest.mark.parametrize("purpose", ["update", "learn"])
     def test_after_a_failed_update_it_is_as_before(self, host: Host, purpose: str) -> None:

@@ -17,7 +17,7 @@ from isolator.model.failure import FailureCode, IsolatorError
 from isolator.model.flow import Destination, LearnedAddress, Transport
 from isolator.model.order import IsolationScope
 from isolator.model.policy import Policy
-from isolator.model.ruleset import AddressSet, Element, FlushSet
+from isolator.model.ruleset import AddressSet, Element, FlushSet, Transaction
 from isolator.service.enforcement import Enforcement
 from isolator.service.inheritance import Inheritance, take_stock
 from tests.fakes.clock import FakeClock
@@ -75,7 +75,8 @@ def test_what_was_written_is_taken_over(world: World, caplog: pytest.LogCaptureF
     assert found.purposes(DOOR6, world.now) == {"l#2": world.now + 600}
     assert found.purposes(replace(DOOR, port=80), world.now) == {}
     assert {spec.name for spec, _, _ in found.outliving} == {*SEEN.values(), *EMBEDDED.values()}
-    assert found.shutting() is None
+    assert found.shutting(()) is None
+    assert found.emptying() is None
     assert not caplog.records
 
 
@@ -117,7 +118,9 @@ def test_what_nobody_wrote_is_shut(
     world.put(Element(intruder, timeout_s, comment))
     enforcement = world.enforcement()
     enforcement.inherit()
-    assert set(enforcement.inherited.doors) == {DOOR, DOOR6} == world.learned()
+    assert set(enforcement.inherited.doors) == {DOOR, DOOR6}
+    assert enforcement.shut_strangers(())
+    assert world.learned() == {DOOR, DOOR6}
     (said,) = caplog.records
     assert said.levelno == logging.WARNING
     assert said.getMessage().startswith("1 learned addresses")
@@ -130,6 +133,9 @@ def test_entries_that_have_gone_are_shut_without_a_word(
     enforcement.seal = PurposeSeal(KEY, "boot", ENTRIES[:1])
     enforcement.inherit()
     assert enforcement.inherited.doors == {DOOR: {"l#1": world.now + 300}}
+    assert not enforcement.shut_strangers([LearnedAddress(DOOR6, "a.test", "l#1", world.now + 60)])
+    assert world.learned() == {DOOR, DOOR6}, "it has been learned since"
+    assert enforcement.shut_strangers(())
     assert world.learned() == {DOOR}
     assert not caplog.records
 
@@ -141,6 +147,7 @@ def test_a_kernel_that_does_not_let_shut_them_stops_nobody(
     enforcement = world.enforcement()
     enforcement.seal = PurposeSeal(KEY, "boot", ())
     enforcement.inherit()
+    assert enforcement.shut_strangers(())
     assert enforcement.inherited.doors == {}
     assert [each.getMessage() for each in caplog.records] == ["no way"]
 
@@ -169,7 +176,7 @@ class TestOddSets:
         odd.table, odd.odd = world.backend.table, SETS[name]
         odd.raises = None if code is None else IsolatorError(code, "list", "not ours")
         found = take_stock(odd, SEAL, world.now)
-        assert found.strangers == (FlushSet(SETS[name]),)
+        assert found.emptying() == Transaction("empty", (FlushSet(SETS[name]),))
         assert (DOOR6 in found.doors, DOOR in found.doors) == (True, name != LEARNED[4])
         assert len(caplog.records) == 1
 
