@@ -47,7 +47,7 @@ unit: $(STAMP) ## the tests that need no privileges
 	$(PY) -m pytest -q -n 2 tests/unit tests/property tests/golden
 
 netns: $(STAMP) ## the tests in network namespaces
-	$(PY) -m pytest -q tests/contract tests/netns tests/e2e
+	@tools/run_tests.sh netns alone
 
 golden: $(STAMP) ## write the golden files anew; review them like code
 	GOLDEN=write ISOLATOR_UPDATE_GOLDEN=1 $(PY) -m pytest -q tests/golden
