@@ -297,7 +297,7 @@ class TestJournal:
 
 
 def test_an_update_that_keeps_a_wildcard_keeps_it_over_a_restart(scene: Scene, address: str) -> None:
-    """It is in another list now, at another place: the kernel is told so with the update."""
+    """It is in another list now, at another place, and is the same entry."""
     rows = (Row("new.vendor.example", PORT), Row("*.fleet.vendor.example", PORT))
     path = write_list(scene.lab.directory / "new.yaml", rows)
     orders.isolate(scene.forge.agent, path, scope="selective")
