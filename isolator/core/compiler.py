@@ -118,6 +118,8 @@ _VERSIONS = (4, 6)
 _ND_LENGTH = 80
 """An IPv6 header, a solicitation, a link-layer address and a nonce option (RFC 4861, RFC 7527)."""
 _RA_LENGTH = 576
+_EMPTY_ACK = {True: 72, False: 60}
+"""An IPv6 header and a TCP header, with timestamps or without."""
 
 
 def destination_kind(version: int) -> SetKind:
@@ -264,7 +266,10 @@ def _flow_rules(policy: Policy) -> tuple[Rule, ...]:
     for version in _VERSIONS:
         for timestamps in (True, False):
             first = FirstAck(BEGUN[version], version, timestamps)
-            rules.append(Rule((first,), Jump(f"flow_acknowledged{version}")))
+            # Its own length is what root wrote there: options that push the end of the TCP header out (IPv4), and
+            # bytes behind the packet that leave with the frame (IPv6), are for the gate to drop.
+            whole = Bare(4) if version == 4 else LengthAtMost(_EMPTY_ACK[timestamps])
+            rules.append(Rule((first, whole), Jump(f"flow_acknowledged{version}")))
     # First: a proxy inside a listed network or an exclusion is a proxy all the same.
     rules += [Rule((EndInSet(to, PROXIES[v], v),), Jump("flow_held")) for v in _proxy_versions(policy)]
     for version in _VERSIONS:
