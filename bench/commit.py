@@ -13,7 +13,7 @@ from bench.learned_table import learned, ruleset
 from bench.pairs import Rounds, in_turn
 from isolator.adapters.nftables import NftablesBackend
 from isolator.core import plan
-from isolator.core.compiler import QUEUE_CHAIN
+from isolator.core.compiler import QUEUE_CHAINS
 from isolator.core.learned_elements import by_set, elements_of
 from isolator.model.ruleset import Transaction
 from isolator.render.nft import render_transaction
@@ -25,7 +25,7 @@ _FREED_S = 0.03
 
 
 def run(*, quick: bool) -> list[Figure]:
-    """A whole ruleset with its addresses, the addresses alone, and what the queue rule adds."""
+    """A whole ruleset with its addresses, the addresses alone, and what the queue rules add."""
     rounds = 20 if quick else 100
     with Lab(servers=False, resolver=False) as lab, contextlib.ExitStack() as held:
         backend = lab.device.in_namespace(NftablesBackend)
@@ -34,7 +34,7 @@ def run(*, quick: bool) -> list[Figure]:
         held.callback(bare.close)
         rules, elements = ruleset(), by_set(elements_of(learned(ADDRESSES), now=0.0))
         complete = plan.replace(rules, elements)
-        kept = tuple(each for each in complete.operations if getattr(each, "chain", None) != QUEUE_CHAIN)
+        kept = tuple(each for each in complete.operations if getattr(each, "chain", None) not in QUEUE_CHAINS)
         same = Transaction("bench", kept)
         figures = [_figure("whole ruleset", _compare(backend, bare, same, rounds))]
         backend.apply(complete)
@@ -48,7 +48,7 @@ def run(*, quick: bool) -> list[Figure]:
         return [
             *figures,
             Figure(
-                "  of a whole ruleset: its queue rule",
+                "  of a whole ruleset: its queue rules",
                 added.differences("complete", "without"),
                 "ms",
                 None,

@@ -196,8 +196,8 @@ def _holds(contents: SetContents, match: Match, packet: Packet) -> bool:
         case Whole(version):
             return not packet.fragment and packet.source.version == version
         case Bare(version):
-            bare = packet.protocol == "udp" and not packet.extras and not (version == 6 and packet.fragment)
-            return bare and packet.source.version == version
+            plain = version == 4 or (packet.protocol == "udp" and not packet.fragment)
+            return plain and not packet.extras and packet.source.version == version
         case NotConnecting():
             return packet.protocol == "tcp" and packet.tcp_flags & {"syn", "ack"} != {"syn"}
         case Connecting():

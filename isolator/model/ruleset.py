@@ -227,9 +227,10 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class Bare:
-    """The datagram's UDP header stands right behind an IP header without anything extra.
+    """Nothing stands between the IP header and what it carries.
 
-    IPv4: no options (a piece of a packet may match). IPv6: no extension header, so no piece either.
+    IPv4: no options, whatever the transport; a piece of a packet may match. IPv6: UDP without any extension
+    header, so no piece either.
     """
 
     version: int
