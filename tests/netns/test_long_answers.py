@@ -1,7 +1,7 @@
 """Answers over TCP that are longer than what a resolver sends unasked, up to the longest there are.
 
-A resolver sends some ten segments (RFC 6928) and waits for an acknowledgement, so nothing of an answer can be held
-until all of it is there; only its end waits for the judgement.
+A resolver sends some ten segments (RFC 6928) and waits for an acknowledgement, so nothing of an answer can
+be held until all of it is there; only its end waits for the judgement.
 """
 
 from __future__ import annotations
