@@ -16,7 +16,7 @@ from isolator.core.flow_talk import Readers
 from isolator.core.name_check import FlowPolicy, networks_by_port
 from isolator.model.flow import Destination, Hook, Transport
 from isolator.model.policy import Policy
-from isolator.model.segment import FlowKey, FlowRuling, Segment
+from isolator.model.segment import Acknowledgement, FlowKey, FlowRuling, Segment
 from isolator.model.verdict import Reason, Verdict
 from isolator.ports import FlowAnswer, QueuedPacket
 from isolator.service.policy_builder import CONTROL_LIST, EXCLUSION_LIST
@@ -245,6 +245,11 @@ class FlowJudge:
                 replaced.append((token, to_client))
                 continue
             replies.append(to_client)
+            if segment is None and not reset.to_client:
+                # Time is over. Its first acknowledgement passed without us, so no reset of ours has the client's numbers. One
+                # that acknowledges beside them is answered with them (RFC 9293 section 3.10.7.4), and then is
+                # one of a connection that nobody knows.
+                replies.append(render_acknowledgement(Acknowledgement(reset.flow, 0, reset.acknowledged)))
             if token >= 0 and not new:
                 replaced.append((token, to_server))
         used = {token for token, _ in replaced}

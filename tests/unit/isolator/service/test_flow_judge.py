@@ -359,6 +359,18 @@ class TestGivenUp:
         assert (ended.dropped, ended.replaced) == ((), ())
         assert len(ended.local_replies) == 1
 
+    def test_one_whose_numbers_are_not_known_is_asked_for_them(self, world: World) -> None:
+        """Its first acknowledgement passed in the kernel."""
+        client = Client(world)
+        world.take(client.packet("S"))
+        told, asked = (fields(each) for each in world.judge.expire(T0 + 31).local_replies)
+        ends = str(CLIENT), client.own
+        assert told == (*ends, 0, RST_ACK, client.first + 1)
+        assert asked == (*ends, 0, ACK, client.first + 1)
+        ended = world.take(client.packet("A"))
+        assert [fields(each)[2:4] for each in ended.local_replies] == [(77, RST_ACK)]
+        assert [fields(each)[2:4] for _, each in ended.replaced] == [(client.first + 1, RST)]
+
     def test_the_longest_there_goes_when_there_are_too_many(self) -> None:
         world = World(FlowLimits(opening=1))
         one, two = Client(world, own=1), Client(world, own=2)
