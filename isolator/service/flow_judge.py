@@ -246,9 +246,9 @@ class FlowJudge:
                 continue
             replies.append(to_client)
             if segment is None and not reset.to_client:
-                # Its first acknowledgement passed without us, so our reset has not the client's numbers. One that
-                # acknowledges beside them is answered with them (RFC 9293 section 3.10.7.4), and the answer is
-                # one of a connection that nobody knows.
+                # Its first acknowledgement passed without us, so our reset lacks the client's numbers. What
+                # acknowledges beside them is answered with them (RFC 9293 section 3.10.7.4), and that answer
+                # is one of a connection that nobody knows.
                 replies.append(render_acknowledgement(Acknowledgement(reset.flow, 0, reset.acknowledged)))
             if token >= 0 and not new:
                 replaced.append((token, to_server))
