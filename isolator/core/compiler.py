@@ -266,8 +266,8 @@ def _flow_rules(policy: Policy) -> tuple[Rule, ...]:
     for version in _VERSIONS:
         for timestamps in (True, False):
             first = FirstAck(BEGUN[version], version, timestamps)
-            # Its own length is what root wrote there: options that push the end of the TCP header out (IPv4), and
-            # bytes behind the packet that leave with the frame (IPv6), are for the gate to drop.
+            # Its own length is what root wrote there. Options that push the end of the TCP header out (IPv4),
+            # and bytes behind the packet that leave with the frame (IPv6), are for the gate to drop.
             whole = Bare(4) if version == 4 else LengthAtMost(_EMPTY_ACK[timestamps])
             rules.append(Rule((first, whole), Jump(f"flow_acknowledged{version}")))
     # First: a proxy inside a listed network or an exclusion is a proxy all the same.
