@@ -42,6 +42,7 @@ from isolator.model.ruleset import (
     IcmpIs,
     Jump,
     Known,
+    LengthAbove,
     LengthAtMost,
     Loopback,
     Match,
@@ -118,6 +119,8 @@ _VERSIONS = (4, 6)
 _ND_LENGTH = 80
 """An IPv6 header, a solicitation, a link-layer address and a nonce option (RFC 4861, RFC 7527)."""
 _RA_LENGTH = 576
+_FRAME = 1_500
+"""An Ethernet frame's room; the stack cuts what is larger into frames after the output hook."""
 _EMPTY_ACK = {True: 72, False: 60}
 """An IPv6 header and a TCP header, with timestamps or without."""
 
@@ -177,8 +180,8 @@ def compile_policy(policy: Policy, queue_number: int) -> Ruleset:
             Chain("flow_new", tuple(Rule((), Remember(APPROVED[v], v, FLOW_IDLE_S)) for v in _VERSIONS)),
             Chain("flow_begun", tuple(Rule((), Forget(APPROVED[v], v)) for v in _VERSIONS)),
             Chain("flow_opened", tuple(Rule((), Remember(BEGUN[v], v, BEGUN_S)) for v in _VERSIONS)),
-            _gate_chain("gate_output", Hook.OUTPUT),
-            _gate_chain("gate_input", Hook.INPUT),
+            Chain("gate_output", _gate_rules(), Hook.OUTPUT, GATE_PRIORITY),
+            Chain("gate_input", _gate_input_rules(), Hook.INPUT, GATE_PRIORITY),
             Chain("filter_output", _output_rules(policy), Hook.OUTPUT, FILTER_PRIORITY),
             Chain("filter_input", _input_rules(policy), Hook.INPUT, FILTER_PRIORITY),
             Chain(
@@ -208,18 +211,21 @@ def _dns_chain(name: str, hook: Hook, side: Side, queue: str) -> Chain:
     return Chain(name, tuple(rules))
 
 
-def _gate_chain(name: str, hook: Hook) -> Chain:
-    """DNS and new connections to the gate; the rest passes on to the filter chains."""
-    if hook is Hook.INPUT:
-        rules: tuple[Rule, ...] = (Rule((AnyPortIs(Side.SOURCE, 53),), Jump("answers_in")),)
-    else:
-        rules = (
-            # The hot path of a connection.
-            *(Rule((FlowInSet(APPROVED[v], v), Whole(v)), Jump(f"flow_known{v}")) for v in _VERSIONS),
-            Rule((PortIs(Transport.UDP, Side.DESTINATION, 53),), Jump("dns_out")),
-            Rule((TransportIs(Transport.TCP),), Jump("flow_out")),
-        )
-    return Chain(name, (*rules, Rule((), Action.ACCEPT)), hook, GATE_PRIORITY)
+def _gate_rules() -> tuple[Rule, ...]:
+    """DNS and new connections to the gate; the rest passes on to the filter chain."""
+    return (
+        # The hot path of a connection; one with options or extension headers is for the gate to drop.
+        Rule((FlowInSet(APPROVED[4], 4), Bare(4, Transport.TCP), Whole(4)), Jump("flow_known4")),
+        Rule((FlowInSet(APPROVED[6], 6), Bare(6, Transport.TCP)), Jump("flow_known6")),
+        Rule((PortIs(Transport.UDP, Side.DESTINATION, 53),), Jump("dns_out")),
+        Rule((TransportIs(Transport.TCP),), Jump("flow_out")),
+        Rule((), Action.ACCEPT),
+    )
+
+
+def _gate_input_rules() -> tuple[Rule, ...]:
+    """Answers to the gate; the rest passes on to the filter chain."""
+    return (Rule((AnyPortIs(Side.SOURCE, 53),), Jump("answers_in")), Rule((), Action.ACCEPT))
 
 
 def _answer_rules() -> tuple[Rule, ...]:
@@ -233,13 +239,14 @@ def _answer_rules() -> tuple[Rule, ...]:
 def _known_chain(version: int) -> Chain:
     """An approved connection passes; what its client says keeps it known, its end makes it forgotten soon.
 
-    Bare acknowledgements leave the time alone: the last one comes after the end. What opens a new
-    connection goes back to the gate's chain, which clears the mark.
+    Bare acknowledgements leave the time alone: the last one comes after the end. So does bulk, whose last
+    packet is smaller. What opens a new connection goes back to the gate's chain, which clears the mark.
     """
     name = APPROVED[version]
     rules = (
         Rule((), Action.SET_KNOWN),
         Rule((OnlyAck(),), Action.ACCEPT),
+        Rule((OnlyAck(pushed=True), LengthAbove(_FRAME)), Action.ACCEPT),
         Rule((AnyFlag(("psh",)),), Remember(name, version, FLOW_IDLE_S)),
         Rule((AnyFlag(("fin", "rst")),), Remember(name, version, FLOW_CLOSING_S)),
         Rule((NotConnecting(),), Action.ACCEPT),
@@ -385,8 +392,9 @@ def _exclusion_rules(policy: Policy, hook: Hook) -> Iterable[Rule]:
 def _input_rules(policy: Policy) -> tuple[Rule, ...]:
     rules = [Rule((Loopback(Hook.INPUT),), Action.ACCEPT, Reason.LOOPBACK)]
     for version in _VERSIONS:
-        whole = Whole(version)
-        rules += _answers(EndInSet(Side.SOURCE, SEEN[version], version), Reason.ESTABLISHED_FLOW, whole)
+        # The stack has put IPv4 packets together again, see _fragment_rules.
+        whole = (Whole(version),) if version == 6 else ()
+        rules += _answers(EndInSet(Side.SOURCE, SEEN[version], version), Reason.ESTABLISHED_FLOW, *whole)
     for version in _proxy_versions(policy):
         proxy = EndInSet(Side.SOURCE, PROXIES[version], version)
         rules.append(Rule((proxy, Whole(version), NotConnecting()), Action.ACCEPT, Reason.PROXY))

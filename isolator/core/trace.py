@@ -33,6 +33,7 @@ from isolator.model.ruleset import (
     IcmpIs,
     Jump,
     Known,
+    LengthAbove,
     LengthAtMost,
     Loopback,
     Match,
@@ -195,8 +196,8 @@ def _holds(contents: SetContents, match: Match, packet: Packet) -> bool:
             return extra.value in packet.extras
         case Whole(version):
             return not packet.fragment and packet.source.version == version
-        case Bare(version):
-            plain = version == 4 or (packet.protocol == "udp" and not packet.fragment)
+        case Bare(version, transport):
+            plain = version == 4 or (packet.protocol == transport.value and not packet.fragment)
             return plain and not packet.extras and packet.source.version == version
         case NotConnecting():
             return packet.protocol == "tcp" and packet.tcp_flags & {"syn", "ack"} != {"syn"}
@@ -204,8 +205,8 @@ def _holds(contents: SetContents, match: Match, packet: Packet) -> bool:
             return packet.protocol == "tcp" and packet.tcp_flags & {"syn", "ack"} == {"syn"}
         case AnyFlag(flags):
             return packet.protocol == "tcp" and not packet.tcp_flags.isdisjoint(flags)
-        case OnlyAck():
-            return packet.protocol == "tcp" and packet.tcp_flags == {"ack"}
+        case OnlyAck(pushed):
+            return packet.protocol == "tcp" and packet.tcp_flags == ({"psh", "ack"} if pushed else {"ack"})
         case FlowInSet(_, version):
             flow = _flow(packet, version)
             return flow is not None and flow in contents.flows
@@ -221,7 +222,7 @@ def _holds(contents: SetContents, match: Match, packet: Packet) -> bool:
 
 def _holds_detail(
     contents: SetContents,
-    match: IcmpIs | EmbeddedInSet | HopLimitIs | LengthAtMost | UidIs,
+    match: IcmpIs | EmbeddedInSet | HopLimitIs | LengthAtMost | LengthAbove | UidIs,
     packet: Packet,
 ) -> bool:
     match match:
@@ -236,6 +237,8 @@ def _holds_detail(
             return packet.source.version == 6 and packet.hop_limit == value
         case LengthAtMost(value):
             return packet.length <= value
+        case LengthAbove(value):
+            return packet.length > value
         case _:
             return packet.uid == match.uid
 

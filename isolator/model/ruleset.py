@@ -227,13 +227,14 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class Bare:
-    """Nothing stands between the IP header and what it carries.
+    """The transport's header stands right behind an IP header without anything extra.
 
-    IPv4: no options, whatever the transport; a piece of a packet may match. IPv6: UDP without any extension
-    header, so no piece either.
+    IPv4: no options, whatever the transport (a piece of a packet may match). IPv6: no extension header, so no
+    piece either.
     """
 
     version: int
+    transport: Transport = Transport.UDP
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +256,9 @@ class AnyFlag:
 
 @dataclass(frozen=True, slots=True)
 class OnlyAck:
-    """A TCP segment whose one flag is ACK: most of what is sent in bulk."""
+    """A TCP segment whose one flag is ACK, or with `pushed` ACK and PSH: all that is sent in bulk."""
+
+    pushed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +329,13 @@ class LengthAtMost:
 
 
 @dataclass(frozen=True, slots=True)
+class LengthAbove:
+    """IP length in bytes, before segmentation: what is larger than a frame is one of many."""
+
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
 class UidIs:
     """Owner of the local socket; narrows a rule, never opens one by itself."""
 
@@ -361,6 +371,7 @@ Match = (
     | EmbeddedInSet
     | HopLimitIs
     | LengthAtMost
+    | LengthAbove
     | UidIs
 )
 

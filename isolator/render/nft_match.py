@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 from typing import Any
 
-from isolator.model.flow import Address, Hook
+from isolator.model.flow import Address, Hook, Transport
 from isolator.model.ruleset import (
     APPROVED_BIT,
     FLOW_BIT,
@@ -27,6 +27,7 @@ from isolator.model.ruleset import (
     HopLimitIs,
     IcmpIs,
     Known,
+    LengthAbove,
     LengthAtMost,
     Loopback,
     Match,
@@ -64,6 +65,8 @@ byte 24 (RFC 8200).
 """
 
 
+_PSH_ACK = 0x18
+"""RFC 9293 section 3.1; nft has no name for two flags together."""
 _OUR_BITS = APPROVED_BIT | FLOW_BIT
 _PIECE = 0x3FFF
 """More-fragments flag and offset in the IPv4 header (RFC 791 section 3.1)."""
@@ -105,19 +108,21 @@ def match_text(match: Match) -> str:
             return "ip hdrlength != 5" if extra is Extra.OPTIONS else f"exthdr {extra.value} exists"
         case Whole(version):
             return f"ip frag-off & 0x{_PIECE:04x} == 0" if version == 4 else "exthdr frag missing"
-        case Bare(version):
-            return "ip hdrlength 5" if version == 4 else "ip6 nexthdr udp"
+        case Bare(version, transport):
+            return "ip hdrlength 5" if version == 4 else f"ip6 nexthdr {transport.value}"
         case NotConnecting():
             return "tcp flags & (syn | ack) != syn"
         case Connecting():
             return "tcp flags & (syn | ack) == syn"
         case AnyFlag(flags):
             return f"tcp flags & ({' | '.join(flags)}) != 0"
-        case OnlyAck():
-            return "tcp flags == ack"
+        case OnlyAck(pushed):
+            return f"tcp flags == {f'0x{_PSH_ACK:02x}' if pushed else 'ack'}"
         case FirstAck(name, version, timestamps):
             length, words = _empty(version, timestamps)
-            size = f"{_family(version)} length {length} tcp doff {words}"
+            # nft lists the next header behind the length, its neighbour, wherever it was written.
+            bare = "" if version == 4 else " ip6 nexthdr tcp"
+            size = f"{_family(version)} length {length}{bare} tcp doff {words}"
             return f"tcp flags == ack {size} {flow_text(version)} @{name}"
         case FlowInSet(name, version):
             return f"{flow_text(version)} @{name}"
@@ -136,6 +141,8 @@ def match_text(match: Match) -> str:
             return f"ip6 hoplimit {value}"
         case LengthAtMost(value):
             return f"meta length <= {value}"
+        case LengthAbove(value):
+            return f"meta length > {value}"
         case UidIs(uid):
             return f"meta skuid {uid}"
 
@@ -248,16 +255,16 @@ def _match_json(match: Match) -> Any:
             return _compare({"exthdr": {"name": "frag"}}, False)
         case Bare(4):
             return _compare(_payload("ip", "hdrlength"), 5)
-        case Bare():
-            return _compare(_payload("ip6", "nexthdr"), "udp")
+        case Bare(_, transport):
+            return _compare(_payload("ip6", "nexthdr"), transport.value)
         case NotConnecting():
             return _compare({"&": [_payload("tcp", "flags"), ["syn", "ack"]]}, "syn", "!=")
         case Connecting():
             return _compare({"&": [_payload("tcp", "flags"), ["syn", "ack"]]}, "syn")
         case AnyFlag(flags):
             return _compare(_payload("tcp", "flags"), flags[0] if len(flags) == 1 else list(flags), "in")
-        case OnlyAck():
-            return _compare(_payload("tcp", "flags"), "ack")
+        case OnlyAck(pushed):
+            return _compare(_payload("tcp", "flags"), _PSH_ACK if pushed else "ack")
         case FlowInSet(name, version):
             return _compare(flow_json(version), f"@{name}")
         case Approved():
@@ -277,6 +284,8 @@ def _match_json(match: Match) -> Any:
             return _compare(_payload("ip6", "hoplimit"), value)
         case LengthAtMost(value):
             return _compare(_meta("length"), value, "<=")
+        case LengthAbove(value):
+            return _compare(_meta("length"), value, ">")
         case UidIs(uid):
             return _compare(_meta("skuid"), uid)
 
@@ -287,7 +296,8 @@ def matches_json(match: Match) -> list[Any]:
     if isinstance(match, FirstAck):
         length, words = _empty(match.version, match.timestamps)
         sized = _compare(_payload(_family(match.version), "length"), length)
-        return [_match_json(OnlyAck()), sized, _compare(_payload("tcp", "doff"), words), first]
+        bare = [] if match.version == 4 else [_match_json(Bare(6, Transport.TCP))]
+        return [_match_json(OnlyAck()), sized, *bare, _compare(_payload("tcp", "doff"), words), first]
     if isinstance(match, IcmpIs) and match.code is not None:
         protocol = "icmp" if match.version == 4 else "icmpv6"
         return [first, _compare(_payload(protocol, "code"), ICMP_CODES[match.version, match.code])]

@@ -183,7 +183,7 @@ TABLE = [
         Reason.NEIGHBOUR_DISCOVERY,
     ),
     ("piece of a packet to an open door", out(OPEN, fragment=True), DROP, Reason.FRAGMENT),
-    ("piece that comes in", into(OPEN, fragment=True), DROP, Reason.FRAGMENT),
+    ("piece that comes in", into(OPEN6, fragment=True), DROP, Reason.FRAGMENT),
     ("piece over loopback", into("::1", None, "udp", loopback=True, fragment=True), ACCEPT, Reason.LOOPBACK),
     ("answer", into(OPEN), ACCEPT, Reason.ESTABLISHED_FLOW),
     ("connection from outside", into(OPEN, tcp_flags=SYN), DROP, Reason.INBOUND_NOT_LISTED),
@@ -273,8 +273,9 @@ def test_an_approved_connection_needs_no_judgement_but_a_new_one_does() -> None:
     packet = out(OPEN, tcp_flags=ACK)
     flow = FlowKey(packet.source, 50_000, packet.destination, 443)
     for flags in (ACK, frozenset({"psh", "ack"}), frozenset({"fin", "ack"}), frozenset({"rst"})):
-        more = replace(packet, tcp_flags=flags)
-        assert trace(RULES, more, LEARNED_SETS, flows={flow}).reason is Reason.ESTABLISHED_FLOW
+        for length in (60, 1_500, 1_501):
+            more = replace(packet, tcp_flags=flags, length=length)
+            assert trace(RULES, more, LEARNED_SETS, flows={flow}).reason is Reason.ESTABLISHED_FLOW
     assert trace(RULES, packet, {}, flows={flow}).reason is Reason.NOT_LISTED
     assert trace(RULES, replace(packet, fragment=True), LEARNED_SETS, flows={flow}).reason is Reason.FRAGMENT
     for other in (replace(packet, source_port=50_001), replace(packet, tcp_flags=SYN)):

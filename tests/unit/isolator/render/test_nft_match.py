@@ -28,6 +28,7 @@ from isolator.model.ruleset import (
     HopLimitIs,
     IcmpIs,
     Known,
+    LengthAbove,
     LengthAtMost,
     Loopback,
     Match,
@@ -144,7 +145,14 @@ TABLE: list[tuple[Match, str, str]] = [
     ),
     (AnyPortIs(S, 53), "th sport 53", '{"payload":{"protocol":"th","field":"sport"}} == 53'),
     (Bare(4), "ip hdrlength 5", '{"payload":{"protocol":"ip","field":"hdrlength"}} == 5'),
+    (Bare(6, Transport.TCP), "ip6 nexthdr tcp", '{"payload":{"protocol":"ip6","field":"nexthdr"}} == "tcp"'),
     (Bare(6), "ip6 nexthdr udp", '{"payload":{"protocol":"ip6","field":"nexthdr"}} == "udp"'),
+    (
+        OnlyAck(pushed=True),
+        "tcp flags == 0x18",
+        '{"payload":{"protocol":"tcp","field":"flags"}} == 24',
+    ),
+    (LengthAbove(1500), "meta length > 1500", '{"meta":{"key":"length"}} > 1500'),
     (OnlyAck(), "tcp flags == ack", '{"payload":{"protocol":"tcp","field":"flags"}} == "ack"'),
     (
         Connecting(),
@@ -202,7 +210,7 @@ TABLE: list[tuple[Match, str, str]] = [
 
 def _json(compared: str) -> dict[str, object]:
     left, op, right = next(
-        compared.partition(f" {op} ") for op in ("==", "!=", "<=", "in") if f" {op} " in compared
+        compared.partition(f" {op} ") for op in ("==", "!=", "<=", ">", "in") if f" {op} " in compared
     )
     return {"match": {"op": op.strip(), "left": json.loads(left), "right": json.loads(right)}}
 
@@ -242,6 +250,7 @@ def test_a_first_acknowledgement_is_told_by_its_length(
     match = FirstAck("begun", version, timestamps)
     family = {4: "ip", 6: "ip6"}[version]
     ends = f"{family} saddr . tcp sport . {family} daddr . tcp dport @begun"
-    assert match_text(match) == f"tcp flags == ack {family} length {length} tcp doff {words} {ends}"
+    bare = "" if version == 4 else " ip6 nexthdr tcp"
+    assert match_text(match) == f"tcp flags == ack {family} length {length}{bare} tcp doff {words} {ends}"
     listed = [each["match"]["right"] for each in matches_json(match)]
-    assert listed == ["ack", length, words, "@begun"]
+    assert listed == ["ack", length, *(["tcp"] if bare else []), words, "@begun"]
