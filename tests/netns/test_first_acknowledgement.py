@@ -14,15 +14,13 @@ from pathlib import Path
 import pytest
 
 from isolator.wiring import QUEUE_NUMBER
-from tests.e2e import orders
-from tests.e2e.own_list import Row, write_list
-from tests.lab import Host, Lab
+from tests.lab import Lab
 from tests.lab.reach import client_hello
+from tests.netns.echo_door import ADDRESS, ADDRESS6, NAME, PORT, echo_door
 from tests.netns.echo_of_pieces import echo_of
 
 pytestmark = pytest.mark.netns
 
-NAME, ADDRESS, ADDRESS6, PORT = "api.vendor.example", "20.91.0.1", "2603:1098::1", 8447
 FLOWS = 20
 _TCP_REPAIR = 19
 """tcp(7) does not name it; linux/tcp.h."""
@@ -31,16 +29,8 @@ VERSIONS = pytest.mark.parametrize("address", [ADDRESS, ADDRESS6], ids=["v4", "v
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    with Lab() as made:
-        made.resolver.put(Host(NAME, (ADDRESS,), (ADDRESS6,)))
-        made.servers.listen(made.internet, [("tcp_echo", PORT)])
-        policy = write_list(made.directory / "own.yaml", [Row(NAME, PORT)])
-        with made.agent(f"lists: [{policy}]\n") as agent:
-            orders.isolate(agent)
-            for kind in ("A", "AAAA"):
-                assert made.reach_from(made.device, timeout_s=5).dns(NAME, kind).ok
-            yield made
-            orders.release(agent)
+    with echo_door() as made:
+        yield made
 
 
 def queued(lab: Lab) -> int:
@@ -97,7 +87,7 @@ def test_one_acknowledgement_for_each_connection(lab: Lab, address: str) -> None
 
 
 @VERSIONS
-def test_without_the_gate_what_follows_is_reset(lab: Lab, address: str) -> None:
+def test_what_follows_is_judged(lab: Lab, address: str) -> None:
     """The acknowledgement passes, and opens nothing."""
     with opened(lab, address) as sock:
         sock.sendall(secrets.token_bytes(64))

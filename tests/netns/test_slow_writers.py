@@ -12,29 +12,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e import orders
-from tests.e2e.own_list import Row, write_list
-from tests.lab import Host, Lab
+from tests.lab import Lab
 from tests.lab.reach import client_hello
+from tests.netns.echo_door import ADDRESS, ADDRESS6, NAME, PORT, echo_door
 from tests.netns.echo_of_pieces import echo_of
 
 pytestmark = pytest.mark.netns
 
-NAME, ADDRESS, ADDRESS6, PORT = "api.vendor.example", "20.91.0.1", "2603:1098::1", 8447
-
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    with Lab() as made:
-        made.resolver.put(Host(NAME, (ADDRESS,), (ADDRESS6,)))
-        made.servers.listen(made.internet, [("tcp_echo", PORT)])
-        policy = write_list(made.directory / "own.yaml", [Row(NAME, PORT)])
-        with made.agent(f"lists: [{policy}]\n") as agent:
-            orders.isolate(agent)
-            for kind in ("A", "AAAA"):
-                assert made.reach_from(made.device, timeout_s=5).dns(NAME, kind).ok
-            yield made
-            orders.release(agent)
+    with echo_door() as made:
+        yield made
 
 
 def says(
