@@ -1,4 +1,4 @@
-"""An isolated device with one listed name; the server behind it gives back what it gets, by both IP versions."""
+"""An isolated device with one listed name; the server behind it gives back what it gets, by IPv4 and IPv6."""
 
 from __future__ import annotations
 
